@@ -1,0 +1,1 @@
+//! The closed table of v4 operations.
