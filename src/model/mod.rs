@@ -3,8 +3,13 @@
 //! Nothing here does I/O or reads a clock. Every constructor refuses what is malformed, so code
 //! that holds one of these types needs no second check.
 
+mod entry_id;
 mod id;
+pub mod json;
+mod secret;
 mod timestamp;
 
+pub use entry_id::{EntryId, EntryIds};
 pub use id::{AccountId, InvalidId, ZoneId};
+pub use secret::Secret;
 pub use timestamp::Timestamp;
