@@ -1,0 +1,374 @@
+//! Rows to the bytes that `table` reads.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+
+use super::super::resolve::blank;
+use super::super::table::{
+    FLAG_ESCALATES, FLAG_NAMED_ONLY, FLAG_SECRET, FLAG_WRITE, GROUP_WORDS, MAGIC, NO_PARAM,
+    SECTIONS, TEXT_REF_LEN,
+};
+use super::corrections;
+use super::source::{Row, SourceError};
+use crate::catalog::{BodyClass, MAX_PARAMS};
+
+/// How large each section came out, in bytes, in file order.
+pub type Sizes = [(&'static str, usize); SECTIONS];
+
+/// Encodes corrected rows.
+///
+/// # Errors
+/// When two rows have the same method and shape of path, or a number outgrows its field.
+pub fn encode(rows: &[Row]) -> Result<(Vec<u8>, Sizes), SourceError> {
+    let mut rows: Vec<&Row> = rows.iter().collect();
+    rows.sort_by_key(|row| (blank(&row.template), row.template.clone(), row.method));
+    let mut text = Text::default();
+    // Longest names first where one contains the other, so that the shorter needs no room.
+    for row in rows.iter().rev() {
+        text.intern(&name(row))?;
+        text.intern(&row.template)?;
+    }
+    let groups = group_names(&rows);
+    let (sets, set_of_row) = group_sets(&rows, &groups)?;
+    let dates: BTreeSet<&str> = rows
+        .iter()
+        .map(|row| row.deprecated.as_str())
+        .filter(|date| date.len() > 1)
+        .collect();
+
+    let mut operations = Vec::new();
+    for (row, set) in rows.iter().zip(set_of_row) {
+        operations.extend(text.intern(&name(row))?);
+        operations.extend(text.intern(&row.template)?);
+        operations.extend(set.to_le_bytes());
+        operations.extend([
+            row.method as u8 | (row.scope as u8) << 3 | (row.pagination as u8) << 5,
+            match row.deprecated.as_str() {
+                "0" => 0,
+                "1" => 1,
+                date => byte(dates.iter().take_while(|other| **other < date).count() + 2)?,
+            },
+            row.family as u8,
+            row.judged.map_or(BodyClass::Pass, BodyClass::Judge).code(),
+            flags(row),
+        ]);
+        operations.extend(positions(row)?);
+    }
+
+    let nodes = Trie::of(&rows)?.encode(&mut text)?;
+    let mut group_records = Vec::new();
+    for name in &groups {
+        group_records.extend(text.intern(name)?);
+        group_records.extend([
+            corrections::group_family(name) as u8,
+            u8::from(corrections::is_own(name)),
+        ]);
+        let reads = read_twin(name)
+            .and_then(|twin| groups.iter().position(|other| *other == twin))
+            .map_or(Ok(u16::MAX), short)?;
+        group_records.extend(reads.to_le_bytes());
+    }
+    let mut dates_section = Vec::new();
+    for date in dates {
+        dates_section.extend(text.intern(date)?);
+    }
+
+    let mut ranks: Vec<usize> = (0..rows.len()).collect();
+    ranks.sort_by_key(|index| rows.get(*index).map(|row| name(row)));
+    let mut by_name = Vec::new();
+    for index in ranks {
+        by_name.extend(short(index)?.to_le_bytes());
+    }
+
+    assemble([
+        ("text", text.bytes),
+        ("nodes", nodes),
+        ("operations", operations),
+        (
+            "group sets",
+            sets.iter()
+                .flatten()
+                .flat_map(|word| word.to_le_bytes())
+                .collect(),
+        ),
+        ("groups", group_records),
+        ("names", by_name),
+        ("dates", dates_section),
+    ])
+}
+
+fn assemble(
+    sections: [(&'static str, Vec<u8>); SECTIONS],
+) -> Result<(Vec<u8>, Sizes), SourceError> {
+    let mut table = MAGIC.to_vec();
+    let mut offset = MAGIC.len() + SECTIONS * 8;
+    for (_, bytes) in &sections {
+        for number in [offset, bytes.len()] {
+            let number = u32::try_from(number).map_err(|_| SourceError::Overflow("a section"))?;
+            table.extend(number.to_le_bytes());
+        }
+        offset += bytes.len();
+    }
+    let sizes = sections
+        .each_ref()
+        .map(|(name, bytes)| (*name, bytes.len()));
+    for (_, bytes) in sections {
+        table.extend(bytes);
+    }
+    Ok((table, sizes))
+}
+
+/// The name an operation answers to in configuration and audit.
+fn name(row: &Row) -> String {
+    row.operation_id
+        .clone()
+        .unwrap_or_else(|| format!("{} {}", row.method, row.template))
+}
+
+fn flags(row: &Row) -> u8 {
+    [
+        (row.write, FLAG_WRITE),
+        (row.escalates, FLAG_ESCALATES),
+        (row.reveals_secret, FLAG_SECRET),
+        (row.named_only, FLAG_NAMED_ONLY),
+    ]
+    .into_iter()
+    .filter_map(|(set, flag)| set.then_some(flag))
+    .fold(0, |flags, flag| flags | flag)
+}
+
+/// The two bytes that say which parameters are the account, the zone and free text.
+fn positions(row: &Row) -> Result<[u8; 2], SourceError> {
+    let mut names = Vec::new();
+    let (mut account, mut zone) = (None, None);
+    let mut before = "";
+    for segment in row.template.split('/') {
+        for part in segment.split('{').skip(1) {
+            // A second account or zone is the business of a correction.
+            match before {
+                "accounts" if account.is_none() => account = Some(names.len()),
+                "zones" if zone.is_none() => zone = Some(names.len()),
+                _ => {}
+            }
+            names.push(part.split_once('}').map_or(part, |(name, _)| name));
+        }
+        before = segment;
+    }
+    // Only what directly follows counts: `/accounts/booking/{booking_id}` names no account.
+    if names.len() > MAX_PARAMS {
+        return Err(SourceError::Overflow("the number of parameters"));
+    }
+    let free_text =
+        match row.free_text {
+            None => None,
+            Some(wanted) => Some(names.iter().position(|name| *name == wanted).ok_or_else(
+                || SourceError::Correction {
+                    selector: row.template.clone(),
+                    message: format!("no parameter {wanted:?}"),
+                },
+            )?),
+        };
+    let nibble = |position: Option<usize>| position.map_or(Ok(NO_PARAM), byte);
+    Ok([nibble(account)? | nibble(zone)? << 4, nibble(free_text)?])
+}
+
+fn group_names<'r>(rows: &[&'r Row]) -> Vec<&'r str> {
+    let groups: BTreeSet<&str> = rows
+        .iter()
+        .flat_map(|row| row.groups.iter().map(String::as_str))
+        .chain(corrections::KEPT_GROUPS.iter().copied())
+        .chain(corrections::OWN_GROUPS.iter().copied())
+        .collect();
+    groups.into_iter().collect()
+}
+
+/// The name of the group that only reads what this one may change, if it has the usual form.
+fn read_twin(name: &str) -> Option<String> {
+    if name.ends_with(" Read") {
+        return None;
+    }
+    let stem = [" Write", " Edit", " Run", " Admin"]
+        .iter()
+        .find_map(|suffix| name.strip_suffix(suffix));
+    Some(match name.split_once("- Write") {
+        Some((before, after)) => format!("{before}- Read{after}"),
+        None => format!("{} Read", stem.unwrap_or(name)),
+    })
+}
+
+type Words = [u64; GROUP_WORDS];
+
+/// The distinct sets, and for each row the index of its own.
+fn group_sets(rows: &[&Row], groups: &[&str]) -> Result<(Vec<Words>, Vec<u16>), SourceError> {
+    let mut sets: Vec<Words> = Vec::new();
+    let mut known: HashMap<Words, u16> = HashMap::new();
+    let mut of_row = Vec::new();
+    for row in rows {
+        let mut words = [0; GROUP_WORDS];
+        for name in &row.groups {
+            let index = groups
+                .iter()
+                .position(|group| group == name)
+                .unwrap_or(usize::MAX);
+            *words
+                .get_mut(index / 64)
+                .ok_or(SourceError::Overflow("a permission group"))? |= 1 << (index % 64);
+        }
+        let index = match known.get(&words) {
+            Some(index) => *index,
+            None => {
+                let index = short(sets.len())?;
+                sets.push(words);
+                known.insert(words, index);
+                index
+            }
+        };
+        of_row.push(index);
+    }
+    if groups.len() > GROUP_WORDS * 64 {
+        return Err(SourceError::Overflow("the number of permission groups"));
+    }
+    Ok((sets, of_row))
+}
+
+/// All text, each piece once; what occurs within another piece needs no room of its own.
+#[derive(Default)]
+struct Text {
+    bytes: Vec<u8>,
+    known: HashMap<String, usize>,
+}
+
+impl Text {
+    fn intern(&mut self, piece: &str) -> Result<[u8; TEXT_REF_LEN], SourceError> {
+        let offset = match self.known.get(piece) {
+            Some(offset) => *offset,
+            None => {
+                let offset = self.find(piece).unwrap_or_else(|| {
+                    self.bytes.extend(piece.as_bytes());
+                    self.bytes.len() - piece.len()
+                });
+                self.known.insert(piece.to_owned(), offset);
+                offset
+            }
+        };
+        let [a, b, c, 0] = u32::try_from(offset)
+            .map_err(|_| SourceError::Overflow("the text"))?
+            .to_le_bytes()
+        else {
+            return Err(SourceError::Overflow("the text"));
+        };
+        Ok([a, b, c, byte(piece.len())?])
+    }
+
+    fn find(&self, piece: &str) -> Option<usize> {
+        if piece.is_empty() {
+            return Some(0);
+        }
+        std::str::from_utf8(&self.bytes).ok()?.find(piece)
+    }
+}
+
+/// The path templates as a tree of segments.
+struct Trie {
+    nodes: Vec<TrieNode>,
+}
+
+#[derive(Default)]
+struct TrieNode {
+    /// By blanked segment.
+    children: BTreeMap<String, usize>,
+    first_operation: usize,
+    operation_count: usize,
+}
+
+impl Trie {
+    fn of(rows: &[&Row]) -> Result<Self, SourceError> {
+        let mut trie = Self {
+            nodes: vec![TrieNode::default()],
+        };
+        for (index, row) in rows.iter().enumerate() {
+            let mut at = 0;
+            for segment in blank(&row.template).split('/').skip(1) {
+                let next = trie.nodes.len();
+                let node = trie
+                    .nodes
+                    .get_mut(at)
+                    .ok_or(SourceError::Overflow("the trie"))?;
+                at = *node.children.entry(segment.to_owned()).or_insert(next);
+                if at == next {
+                    trie.nodes.push(TrieNode::default());
+                }
+            }
+            let node = trie
+                .nodes
+                .get_mut(at)
+                .ok_or(SourceError::Overflow("the trie"))?;
+            let first = *rows.get(node.first_operation).unwrap_or(row);
+            let again = node.operation_count > 0
+                && (first.template != row.template
+                    || rows
+                        .get(index.wrapping_sub(1))
+                        .is_some_and(|last| last.method == row.method));
+            if again {
+                return Err(SourceError::Correction {
+                    selector: format!("{} {}", row.method, row.template),
+                    message: "another row has the same shape".to_owned(),
+                });
+            }
+            if node.operation_count == 0 {
+                node.first_operation = index;
+            }
+            node.operation_count += 1;
+        }
+        Ok(trie)
+    }
+
+    /// Writes the nodes breadth first, so that the children of each lie side by side.
+    fn encode(&self, text: &mut Text) -> Result<Vec<u8>, SourceError> {
+        let mut bytes = Vec::new();
+        let mut waiting = VecDeque::from([(String::new(), 0)]);
+        let mut next_child = 1;
+        while let Some((segment, index)) = waiting.pop_front() {
+            let node = self
+                .nodes
+                .get(index)
+                .ok_or(SourceError::Overflow("the trie"))?;
+            let mut children: Vec<(&String, &usize)> = node.children.iter().collect();
+            // Literals by length and bytes, then mixed segments, then the bare parameter.
+            children.sort_by_key(|(segment, _)| {
+                let kind = match segment.as_str() {
+                    "{}" => 2,
+                    mixed if mixed.contains("{}") => 1,
+                    _ => 0,
+                };
+                (kind, segment.len(), *segment)
+            });
+            let literals = children
+                .iter()
+                .filter(|(segment, _)| !segment.contains("{}"))
+                .count();
+            let others = children.len() - literals;
+            if others > 0xf || node.operation_count > 0xf {
+                return Err(SourceError::Overflow("a node"));
+            }
+            bytes.extend(text.intern(if segment == "{}" { "" } else { &segment })?);
+            bytes.extend(short(next_child)?.to_le_bytes());
+            bytes.extend([byte(literals)?, byte(others << 4 | node.operation_count)?]);
+            bytes.extend(short(node.first_operation)?.to_le_bytes());
+            next_child += children.len();
+            waiting.extend(
+                children
+                    .into_iter()
+                    .map(|(segment, child)| (segment.clone(), *child)),
+            );
+        }
+        Ok(bytes)
+    }
+}
+
+fn byte(number: usize) -> Result<u8, SourceError> {
+    u8::try_from(number).map_err(|_| SourceError::Overflow("a number of one byte"))
+}
+
+fn short(number: usize) -> Result<u16, SourceError> {
+    u16::try_from(number).map_err(|_| SourceError::Overflow("a number of two bytes"))
+}
