@@ -6,10 +6,14 @@
 mod entry_id;
 mod id;
 pub mod json;
+mod record_name;
+mod record_pattern;
 mod secret;
 mod timestamp;
 
 pub use entry_id::{EntryId, EntryIds};
 pub use id::{AccountId, InvalidId, ZoneId};
+pub use record_name::{InvalidName, RecordName};
+pub use record_pattern::{InvalidPattern, RecordPattern};
 pub use secret::Secret;
 pub use timestamp::Timestamp;

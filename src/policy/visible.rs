@@ -1,0 +1,255 @@
+//! Which zones and accounts a principal may see.
+//!
+//! Every client starts with `GET /zones`, so any allow on a zone lets its holder see that zone,
+//! whatever it allows there; likewise for accounts. A deny hides it again only when it is about
+//! seeing it: when it names the operation, or by a group of zones (accounts) themselves. A deny on
+//! some records of a zone says nothing about the zone.
+
+use crate::catalog::{self, Family, Method, Operation};
+use crate::config::document::Effect;
+use crate::model::{AccountId, Timestamp, ZoneId};
+
+use super::grant::{Families, Item, Verdict, Via};
+use super::index::{Block, Next, Principal, ScopeKey, What};
+use super::{Decision, Policy, PrincipalId, Reason};
+
+/// The zones or accounts a principal may see.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Visible<T> {
+    /// Every one.
+    All,
+    /// Every one but these.
+    AllExcept(Vec<T>),
+    /// These, with their names.
+    Some(Vec<(T, String)>),
+}
+
+/// The operations that show zones and accounts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Showing {
+    /// `GET /zones` and `GET /accounts`: filtered by the gateway.
+    List,
+    /// One zone or account.
+    One,
+}
+
+impl Showing {
+    pub(super) fn of(operation: &Operation) -> Option<Self> {
+        if operation.method() != Method::Get {
+            return None;
+        }
+        match operation.template() {
+            "/zones" | "/accounts" => Some(Self::List),
+            "/zones/{zone_id}" | "/accounts/{account_id}" => Some(Self::One),
+            _ => None,
+        }
+    }
+}
+
+/// An allow that shows a zone or account to a principal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Entry {
+    principal: u32,
+    scope: ScopeKey,
+    /// Those that end last come first.
+    ends_before: i64,
+    grant: u32,
+}
+
+impl Entry {
+    pub(super) fn new(principal: u32, scope: ScopeKey, end: Option<Timestamp>, grant: u32) -> Self {
+        // A negated end sorts late ones first; MIN is never reached.
+        let ends_before = end.map_or(i64::MIN, |end| end.unix_ms().saturating_neg());
+        Self {
+            principal,
+            scope,
+            ends_before,
+            grant,
+        }
+    }
+}
+
+/// For each principal and scope the allow that lasts longest.
+#[derive(Debug, Default)]
+pub(super) struct Index(Vec<Entry>);
+
+impl Index {
+    pub(super) fn build(mut entries: Vec<Entry>) -> Self {
+        entries.sort_unstable();
+        entries.dedup_by_key(|entry| (entry.principal, entry.scope));
+        Self(entries)
+    }
+
+    fn of(&self, principal: PrincipalId) -> &[Entry] {
+        let start = self
+            .0
+            .partition_point(|entry| entry.principal < principal.0);
+        let rest = self.0.get(start..).unwrap_or_default();
+        let len = rest.partition_point(|entry| entry.principal == principal.0);
+        rest.get(..len).unwrap_or_default()
+    }
+}
+
+impl Policy {
+    /// The zones the principal may see now.
+    #[must_use]
+    pub fn visible_zones(&self, principal: PrincipalId, now: Timestamp) -> Visible<ZoneId> {
+        let at = |scope: ScopeKey| self.zones.get(scope.zone_position()?);
+        self.visible(
+            principal,
+            now,
+            ScopeKey::ALL_ZONES,
+            "GET /zones/{zone_id}",
+            at,
+        )
+    }
+
+    /// The accounts the principal may see now.
+    #[must_use]
+    pub fn visible_accounts(&self, principal: PrincipalId, now: Timestamp) -> Visible<AccountId> {
+        let at = |scope: ScopeKey| self.accounts.get(scope.account_position()?);
+        self.visible(
+            principal,
+            now,
+            ScopeKey::ALL_ACCOUNTS,
+            "GET /accounts/{account_id}",
+            at,
+        )
+    }
+
+    fn visible<'p, T: Copy + 'p>(
+        &'p self,
+        id: PrincipalId,
+        now: Timestamp,
+        all: ScopeKey,
+        operation: &str,
+        at: impl Fn(ScopeKey) -> Option<&'p (T, Box<str>)>,
+    ) -> Visible<T> {
+        let nothing = Visible::Some(Vec::new());
+        let (Some(principal), Some(operation)) =
+            (self.entry(id), catalog::operation_named(operation))
+        else {
+            return nothing;
+        };
+        if self.hidden(principal, &operation, &[all], now).is_some() {
+            return nothing;
+        }
+        let is_hidden = |scope| self.hidden(principal, &operation, &[scope], now).is_some();
+        let lasting = self.visible.of(id).iter().filter(|entry| {
+            self.grants
+                .get(entry.grant as usize)
+                .is_some_and(|grant| !grant.is_expired(now))
+        });
+        let mut shown = Vec::new();
+        for entry in lasting {
+            if entry.scope == all {
+                let mut hidden = self.denied_scopes(principal, &operation);
+                hidden.retain(|scope| is_hidden(*scope));
+                let hidden: Vec<T> = hidden
+                    .into_iter()
+                    .filter_map(&at)
+                    .map(|(id, _)| *id)
+                    .collect();
+                return if hidden.is_empty() {
+                    Visible::All
+                } else {
+                    Visible::AllExcept(hidden)
+                };
+            }
+            if let Some((id, name)) = at(entry.scope)
+                && !is_hidden(entry.scope)
+            {
+                shown.push((*id, name.to_string()));
+            }
+        }
+        Visible::Some(shown)
+    }
+
+    /// The allow by which the principal sees what the scopes say.
+    pub(super) fn shown(
+        &self,
+        principal: PrincipalId,
+        scopes: &[ScopeKey],
+        now: Timestamp,
+    ) -> Option<Decision> {
+        let entries = self.visible.of(principal);
+        scopes.iter().find_map(|scope| {
+            let at = entries
+                .binary_search_by_key(scope, |entry| entry.scope)
+                .ok()?;
+            let number = entries.get(at)?.grant;
+            let is_lasting = !self.grants.get(number as usize)?.is_expired(now);
+            is_lasting.then_some(Decision::by(Effect::Allow, number, Reason::Visible))
+        })
+    }
+
+    /// The denial by which the principal does not see what the scopes say, whatever is allowed.
+    pub(super) fn hidden(
+        &self,
+        principal: &Principal,
+        operation: &Operation,
+        scopes: &[ScopeKey],
+        now: Timestamp,
+    ) -> Option<Decision> {
+        let mut found = None;
+        let via = Via {
+            family: operation.family(),
+            group: Families::NONE,
+        };
+        for block in self.about_seeing(principal, operation) {
+            for scope in scopes {
+                self.index.read(block, *scope, None, |entry, _| {
+                    let Some(grant) = self.grants.get(entry.grant as usize) else {
+                        return Next::Entry;
+                    };
+                    if entry.effect() != Effect::Deny {
+                        return Next::Key;
+                    }
+                    let reason = match grant.judge(via, Item::Unread, now) {
+                        Verdict::Holds => Reason::DeniedByGrant,
+                        Verdict::Unjudged(_) => Reason::DenyUnjudged,
+                        Verdict::Fails(_) => return Next::Entry,
+                    };
+                    found = Some(Decision::by(Effect::Deny, entry.grant, reason));
+                    Next::Stop
+                });
+                if found.is_some() {
+                    return found;
+                }
+            }
+        }
+        found
+    }
+
+    /// Every scope for which some deny is about seeing it.
+    fn denied_scopes(&self, principal: &Principal, operation: &Operation) -> Vec<ScopeKey> {
+        let entries = self.about_seeing(principal, operation);
+        let mut scopes: Vec<_> = entries
+            .flat_map(|block| self.index.entries(block))
+            .filter(|entry| entry.effect() == Effect::Deny)
+            .map(|entry| entry.scope())
+            .collect();
+        scopes.sort_unstable();
+        scopes.dedup();
+        scopes
+    }
+
+    /// The blocks that name the operation or hold a group of zones or accounts themselves.
+    fn about_seeing(
+        &self,
+        principal: &Principal,
+        operation: &Operation,
+    ) -> impl Iterator<Item = &Block> {
+        let groups = operation.groups();
+        let (id, family) = (operation.id(), operation.family());
+        let named = self.index.blocks(&principal.operations).iter();
+        let held = self.index.blocks(&principal.groups).iter();
+        named
+            .filter(move |block| block.what == What::Operation(id))
+            .chain(held.filter(move |block| {
+                matches!(block.what, What::Group(group) if groups.contains(group)
+                    && family != Family::None
+                    && catalog::group_family(group) == family)
+            }))
+    }
+}
