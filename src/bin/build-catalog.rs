@@ -34,9 +34,9 @@ mod tool {
         std::fs::write(root.join("src/catalog/table.bin"), &table)?;
         let mut out = std::io::stdout().lock();
         for (section, bytes) in sizes {
-            writeln!(out, "{section:<12}{bytes:>8} bytes")?;
+            writeln!(out, "{section:<18}{bytes:>8} bytes")?;
         }
-        writeln!(out, "{:<12}{:>8} bytes", "table.bin", table.len())?;
+        writeln!(out, "{:<18}{:>8} bytes", "table.bin", table.len())?;
         Ok(())
     }
 }

@@ -1,5 +1,7 @@
 //! One operation of the catalogue: a small copyable view on its record.
 
+use std::sync::OnceLock;
+
 use super::facts::{BodyClass, Deprecation, Family, Method, Pagination, Scope};
 use super::group::GroupSet;
 use super::resolve;
@@ -36,7 +38,7 @@ impl Operation {
     /// Cloudflare's operation id, or `METHOD /template` where there is none.
     #[must_use]
     pub fn name(&self) -> &'static str {
-        self.record.name.as_str()
+        name_of(self.id.0)
     }
 
     /// Its method.
@@ -48,7 +50,7 @@ impl Operation {
     /// Its path below `/client/v4`, with parameters as `{name}`.
     #[must_use]
     pub fn template(&self) -> &'static str {
-        self.record.template.as_str()
+        table::operation_template(self.id.0)
     }
 
     /// The permission groups of which any one opens it. None: only a grant that names it does.
@@ -186,21 +188,50 @@ pub fn operations() -> impl Iterator<Item = Operation> {
 }
 
 /// The operation of this name: an operation id, or `METHOD /template`, which every operation
-/// answers to. Parameter names in a template do not matter.
+/// answers to. Parameter names in a template do not matter. The order by name is made at the first
+/// use, since only reading a configuration needs it.
 #[must_use]
 pub fn operation_named(name: &str) -> Option<Operation> {
     if let Some((method, template)) = name.split_once(' ') {
         return resolve::template(Method::from_str(method)?, template).map(operation);
     }
-    let mut range = 0..usize::from(table::operation_count());
-    while !range.is_empty() {
-        let middle = range.start.midpoint(range.end);
-        let id = table::by_name(middle)?;
-        match OperationRecord::get(id).name.bytes().cmp(name.as_bytes()) {
-            std::cmp::Ordering::Equal => return Some(operation(OperationId(id))),
-            std::cmp::Ordering::Less => range.start = middle + 1,
-            std::cmp::Ordering::Greater => range.end = middle,
-        }
+    let by_name = BY_NAME.get_or_init(|| {
+        let mut ids: Vec<u16> = (0..table::operation_count()).collect();
+        ids.sort_by_key(|id| table::operation_id_text(*id));
+        ids
+    });
+    let rank = by_name
+        .binary_search_by_key(&name, |id| table::operation_id_text(*id))
+        .ok()?;
+    let found = by_name.get(rank).filter(|_| !name.is_empty());
+    found.map(|id| operation(OperationId(*id)))
+}
+
+/// The operations in the order of the ids Cloudflare gave them.
+static BY_NAME: OnceLock<Vec<u16>> = OnceLock::new();
+
+/// The names of the few operations without such an id, in operation order.
+static OWN_NAMES: OnceLock<Vec<(u16, String)>> = OnceLock::new();
+
+fn name_of(index: u16) -> &'static str {
+    let name = table::operation_id_text(index);
+    if !name.is_empty() {
+        return name;
     }
-    None
+    let names = OWN_NAMES.get_or_init(|| {
+        operations()
+            .filter(|operation| table::operation_id_text(operation.id.0).is_empty())
+            .map(|operation| {
+                (
+                    operation.id.0,
+                    format!("{} {}", operation.method(), operation.template()),
+                )
+            })
+            .collect()
+    });
+    let found = names.binary_search_by_key(&index, |(index, _)| *index);
+    found
+        .ok()
+        .and_then(|at| names.get(at))
+        .map_or("", |(_, name)| name)
 }

@@ -7,7 +7,7 @@
 
 use super::facts::Method;
 use super::operation::{Operation, OperationId, operation};
-use super::table::{self, Node};
+use super::table::{self, Node, TextRef};
 
 /// The most parameters any template has room for.
 pub const MAX_PARAMS: usize = 8;
@@ -140,10 +140,10 @@ impl<'p> Walk<'p> {
             return Some(found);
         }
         let first = node.first_child + node.literal_children;
-        for child in (first..first + node.other_children).filter_map(Node::get) {
+        for child in first..first + node.other_children {
             let before = self.len;
-            if self.capture(child, segment)
-                && let Some(found) = self.arrive(child, rest)
+            if self.capture(Node::segment(child)?, segment)
+                && let Some(found) = self.arrive(Node::get(child)?, rest)
             {
                 return Some(found);
             }
@@ -160,12 +160,12 @@ impl<'p> Walk<'p> {
     }
 
     /// Takes the parameters of a segment that is not a literal.
-    fn capture(&mut self, node: Node, segment: &'p str) -> bool {
-        if node.text.len() == 0 {
+    fn capture(&mut self, pattern: TextRef, segment: &'p str) -> bool {
+        if pattern.bytes().is_empty() {
             return self.push(segment);
         }
         // Mixed: text between the parameters is found at its first place, the last at the end.
-        let mut pieces = node.text.as_str().split("{}");
+        let mut pieces = pattern.as_str().split("{}");
         let Some(mut rest) = pieces
             .next()
             .and_then(|prefix| segment.strip_prefix(prefix))
@@ -202,15 +202,13 @@ impl<'p> Walk<'p> {
     }
 }
 
-/// The child that is exactly this segment; literals are sorted by length, then by bytes.
+/// The child that is exactly this segment; literals are sorted by their bytes.
 fn literal_child(node: Node, segment: &[u8]) -> Option<Node> {
     let mut range = node.first_child..node.first_child + node.literal_children;
     while !range.is_empty() {
         let middle = range.start.midpoint(range.end);
-        let child = Node::get(middle)?;
-        let order = child.text.len().cmp(&segment.len());
-        match order.then_with(|| child.text.bytes().cmp(segment)) {
-            std::cmp::Ordering::Equal => return Some(child),
+        match Node::segment(middle)?.bytes().cmp(segment) {
+            std::cmp::Ordering::Equal => return Node::get(middle),
             std::cmp::Ordering::Less => range.start = middle + 1,
             std::cmp::Ordering::Greater => range.end = middle,
         }
@@ -235,16 +233,13 @@ pub(super) fn template(method: Method, template: &str) -> Option<OperationId> {
         node = if segment.contains('{') {
             let pattern = blank(segment);
             let first = node.first_child + node.literal_children;
-            (first..first + node.other_children)
-                .filter_map(Node::get)
-                .find(|child| {
-                    let text = child.text.as_str();
-                    if text.is_empty() {
-                        pattern == "{}"
-                    } else {
-                        pattern == text
-                    }
-                })?
+            let child = (first..first + node.other_children).find(|child| {
+                Node::segment(*child).is_some_and(|text| match text.as_str() {
+                    "" => pattern == "{}",
+                    mixed => pattern == mixed,
+                })
+            })?;
+            Node::get(child)?
         } else {
             literal_child(node, segment.as_bytes())?
         };

@@ -1,45 +1,58 @@
 //! The embedded table, read in place.
 //!
 //! `table.bin` is made by `build-catalog` from `data/operations.tsv` and the corrections. It is a
-//! header of section offsets and lengths followed by the sections: one of text and six of
-//! fixed-width little-endian records. The sections are found at compile time; nothing is parsed at
+//! header of section offsets and lengths followed by the sections: one of text, the
+//! others of fixed-width little-endian records. The sections are found at compile time; nothing is parsed at
 //! start-up. Every read is checked, and a record that is not there reads as an absent or empty
 //! value, never as a panic.
 
 static TABLE: &[u8] = include_bytes!("table.bin");
 
 /// What the file starts with: a name and the version of this format.
-pub(super) const MAGIC: [u8; 8] = *b"ZKCAT\0\0\x01";
+pub(super) const MAGIC: [u8; 8] = *b"ZKCAT\0\0\x02";
 
 /// The sections in file order.
 #[derive(Clone, Copy)]
 pub(super) enum Section {
+    /// Operation ids in operation order, templates in theirs, then everything else.
     Text,
-    Nodes,
+    NodeText,
+    NodeLinks,
     Operations,
+    OperationBlocks,
+    TemplateLengths,
+    TemplateBlocks,
     GroupSets,
     Groups,
-    ByName,
     Dates,
 }
 
-pub(super) const SECTIONS: usize = 7;
+pub(super) const SECTIONS: usize = 10;
 
 /// Words of a [`super::GroupSet`]; the encoder refuses more groups than fit.
 pub(super) const GROUP_WORDS: usize = 5;
 
-pub(super) const NODE_LEN: usize = 10;
-pub(super) const OPERATION_LEN: usize = 17;
+/// How many operations or templates share one record that says where the first of them lies; the
+/// lengths of those before lead to the others.
+pub(super) const BLOCK: usize = 16;
+
+pub(super) const NODE_LINKS_LEN: usize = 6;
+pub(super) const OPERATION_LEN: usize = 10;
+pub(super) const OPERATION_BLOCK_LEN: usize = 7;
+pub(super) const TEMPLATE_BLOCK_LEN: usize = 3;
 pub(super) const GROUP_SET_LEN: usize = GROUP_WORDS * 8;
 pub(super) const GROUP_LEN: usize = 8;
 pub(super) const TEXT_REF_LEN: usize = 4;
 
 static TEXT: &[u8] = bytes_of(TABLE, Section::Text);
-static NODES: &[[u8; NODE_LEN]] = records(TABLE, Section::Nodes);
-static OPERATIONS: &[[u8; OPERATION_LEN]] = records(TABLE, Section::Operations);
+static NODE_TEXT: &[[u8; TEXT_REF_LEN]] = records(TABLE, Section::NodeText);
+static NODE_LINKS: Columns<NODE_LINKS_LEN> = Columns::of(bytes_of(TABLE, Section::NodeLinks));
+static OPERATIONS: Columns<OPERATION_LEN> = Columns::of(bytes_of(TABLE, Section::Operations));
+static OPERATION_BLOCKS: &[[u8; OPERATION_BLOCK_LEN]] = records(TABLE, Section::OperationBlocks);
+static TEMPLATE_LENGTHS: &[u8] = bytes_of(TABLE, Section::TemplateLengths);
+static TEMPLATE_BLOCKS: &[[u8; TEMPLATE_BLOCK_LEN]] = records(TABLE, Section::TemplateBlocks);
 static GROUP_SETS: &[[u8; GROUP_SET_LEN]] = records(TABLE, Section::GroupSets);
 static GROUPS: &[[u8; GROUP_LEN]] = records(TABLE, Section::Groups);
-static BY_NAME: &[[u8; 2]] = records(TABLE, Section::ByName);
 static DATES: &[[u8; TEXT_REF_LEN]] = records(TABLE, Section::Dates);
 
 /// The 32-bit word at `at`, or 0 beyond the end.
@@ -69,6 +82,54 @@ const fn records<const N: usize>(table: &[u8], section: Section) -> &[[u8; N]] {
     bytes_of(table, section).as_chunks().0
 }
 
+/// Records stored column by column, first bytes first: alike bytes side by side compress well.
+struct Columns<const N: usize> {
+    bytes: &'static [u8],
+    len: usize,
+}
+
+impl<const N: usize> Columns<N> {
+    const fn of(bytes: &'static [u8]) -> Self {
+        Self {
+            bytes,
+            len: bytes.len() / N,
+        }
+    }
+
+    fn byte(&self, column: usize, index: usize) -> Option<u8> {
+        if index >= self.len {
+            return None;
+        }
+        self.bytes.get(column * self.len + index).copied()
+    }
+
+    fn get(&self, index: usize) -> Option<[u8; N]> {
+        let mut record = [0; N];
+        for (column, byte) in record.iter_mut().enumerate() {
+            *byte = self.byte(column, index)?;
+        }
+        Some(record)
+    }
+
+    /// The sum of the first column over `range`.
+    fn sum(&self, range: std::ops::Range<usize>) -> usize {
+        sum(self.bytes.get(..self.len).unwrap_or_default(), range)
+    }
+}
+
+fn sum(bytes: &[u8], range: std::ops::Range<usize>) -> usize {
+    bytes
+        .get(range)
+        .unwrap_or_default()
+        .iter()
+        .map(|byte| usize::from(*byte))
+        .sum()
+}
+
+fn text(start: usize, len: usize) -> &'static [u8] {
+    TEXT.get(start..start + len).unwrap_or_default()
+}
+
 /// Where a piece of text lies: three bytes of offset, one of length.
 #[derive(Clone, Copy)]
 pub(super) struct TextRef([u8; TEXT_REF_LEN]);
@@ -76,27 +137,18 @@ pub(super) struct TextRef([u8; TEXT_REF_LEN]);
 impl TextRef {
     pub(super) fn bytes(self) -> &'static [u8] {
         let [a, b, c, len] = self.0;
-        let start = u32::from_le_bytes([a, b, c, 0]) as usize;
-        TEXT.get(start..start + usize::from(len))
-            .unwrap_or_default()
+        text(u32::from_le_bytes([a, b, c, 0]) as usize, usize::from(len))
     }
 
     pub(super) fn as_str(self) -> &'static str {
-        std::str::from_utf8(self.bytes()).unwrap_or_default()
-    }
-
-    pub(super) fn len(self) -> usize {
-        let [_, _, _, len] = self.0;
-        usize::from(len)
+        str::from_utf8(self.bytes()).unwrap_or_default()
     }
 }
 
-/// One node of the path trie. Its children lie side by side: literals sorted by length then bytes,
-/// then segments that mix text and parameters, then the bare parameter.
+/// One node of the path trie. Its children lie side by side: literals sorted by their bytes, then
+/// segments that mix text and parameters, then the bare parameter.
 #[derive(Clone, Copy)]
 pub(super) struct Node {
-    /// The literal, the mixed pattern with parameters as `{}`, or nothing for the bare parameter.
-    pub(super) text: TextRef,
     pub(super) first_child: usize,
     pub(super) literal_children: usize,
     pub(super) other_children: usize,
@@ -108,20 +160,8 @@ impl Node {
     pub(super) const ROOT: usize = 0;
 
     pub(super) fn get(index: usize) -> Option<Self> {
-        let [
-            a,
-            b,
-            c,
-            len,
-            child_low,
-            child_high,
-            literals,
-            rest,
-            op_low,
-            op_high,
-        ] = *NODES.get(index)?;
+        let [child_low, child_high, literals, rest, op_low, op_high] = NODE_LINKS.get(index)?;
         Some(Self {
-            text: TextRef([a, b, c, len]),
             first_child: usize::from(u16::from_le_bytes([child_low, child_high])),
             literal_children: usize::from(literals),
             other_children: usize::from(rest >> 4),
@@ -129,13 +169,17 @@ impl Node {
             operation_count: usize::from(rest & 0xf),
         })
     }
+
+    /// The segment a node stands for: the literal, the mixed pattern with parameters as `{}`, or
+    /// nothing for the bare parameter.
+    pub(super) fn segment(index: usize) -> Option<TextRef> {
+        NODE_TEXT.get(index).copied().map(TextRef)
+    }
 }
 
 /// The facts of one operation.
 #[derive(Clone, Copy)]
 pub(super) struct OperationRecord {
-    pub(super) name: TextRef,
-    pub(super) template: TextRef,
     pub(super) group_set: u16,
     /// Method in the low three bits, then scope in two and pagination in three.
     pub(super) shape: u8,
@@ -161,8 +205,6 @@ pub(super) const FLAG_NAMED_ONLY: u8 = 1 << 3;
 impl OperationRecord {
     /// A record that no group reaches and whose body cannot be judged: what a missing one reads as.
     const CLOSED: Self = Self {
-        name: TextRef([0; TEXT_REF_LEN]),
-        template: TextRef([0; TEXT_REF_LEN]),
         group_set: u16::MAX,
         shape: 0,
         deprecation: 0,
@@ -178,14 +220,7 @@ impl OperationRecord {
             return Self::CLOSED;
         };
         let [
-            n0,
-            n1,
-            n2,
-            n3,
-            t0,
-            t1,
-            t2,
-            t3,
+            _,
             g0,
             g1,
             shape,
@@ -195,10 +230,8 @@ impl OperationRecord {
             flags,
             owners,
             free_text,
-        ] = *record;
+        ] = record;
         Self {
-            name: TextRef([n0, n1, n2, n3]),
-            template: TextRef([t0, t1, t2, t3]),
             group_set: u16::from_le_bytes([g0, g1]),
             shape,
             deprecation,
@@ -211,20 +244,49 @@ impl OperationRecord {
     }
 }
 
+/// The id Cloudflare gave an operation; empty where there is none.
+pub(super) fn operation_id_text(index: u16) -> &'static str {
+    let index = usize::from(index);
+    let found = OPERATION_BLOCKS
+        .get(index / BLOCK)
+        .zip(OPERATIONS.byte(0, index));
+    found.map_or("", |([a, b, c, ..], len)| {
+        let before = OPERATIONS.sum(index - index % BLOCK..index);
+        let start = u32::from_le_bytes([*a, *b, *c, 0]) as usize + before;
+        str::from_utf8(text(start, usize::from(len))).unwrap_or_default()
+    })
+}
+
+/// The path template of an operation.
+pub(super) fn operation_template(index: u16) -> &'static str {
+    let index = usize::from(index);
+    // The block counts the templates before it, and marks each operation that begins one.
+    let Some([_, _, _, t0, t1, m0, m1]) = OPERATION_BLOCKS.get(index / BLOCK) else {
+        return "";
+    };
+    let upto = u16::from_le_bytes([*m0, *m1]) & (u16::MAX >> (BLOCK - 1 - index % BLOCK));
+    let before = usize::from(u16::from_le_bytes([*t0, *t1]));
+    let Some(template) = (before + upto.count_ones() as usize).checked_sub(1) else {
+        return "";
+    };
+    let found = TEMPLATE_BLOCKS
+        .get(template / BLOCK)
+        .zip(TEMPLATE_LENGTHS.get(template));
+    found.map_or("", |([a, b, c], len)| {
+        let before = sum(TEMPLATE_LENGTHS, template - template % BLOCK..template);
+        let start = u32::from_le_bytes([*a, *b, *c, 0]) as usize + before;
+        str::from_utf8(text(start, usize::from(*len))).unwrap_or_default()
+    })
+}
+
 /// How many operations there are.
 pub(super) fn operation_count() -> u16 {
-    u16::try_from(OPERATIONS.len()).unwrap_or(u16::MAX)
+    u16::try_from(OPERATIONS.len).unwrap_or(u16::MAX)
 }
 
 /// Only the byte that says the method, for the walk down the trie.
 pub(super) fn operation_shape(index: usize) -> Option<u8> {
-    let [.., shape, _, _, _, _, _, _] = OPERATIONS.get(index)?;
-    Some(*shape)
-}
-
-/// The operation that is `rank`-th by name.
-pub(super) fn by_name(rank: usize) -> Option<u16> {
-    BY_NAME.get(rank).copied().map(u16::from_le_bytes)
+    OPERATIONS.byte(3, index)
 }
 
 /// A set of groups, as bits by group index; empty where there is none.
@@ -278,9 +340,9 @@ mod tests {
     #[test]
     fn damaged_table_reads_as_empty_sections() {
         for len in 0..TABLE.len().min(4_096) {
-            let cut = TABLE.get(..len).unwrap();
-            let _ = bytes_of(cut, Section::Nodes);
-            let _ = records::<NODE_LEN>(cut, Section::Nodes);
+            let cut = &TABLE[..len];
+            let _ = bytes_of(cut, Section::NodeLinks);
+            let _ = records::<TEXT_REF_LEN>(cut, Section::NodeText);
         }
         assert!(bytes_of(&[0xff; 200], Section::Text).is_empty());
     }
@@ -288,7 +350,12 @@ mod tests {
     #[test]
     fn reading_past_the_end_is_absent_or_closed() {
         assert!(Node::get(usize::MAX).is_none());
-        assert!(by_name(usize::MAX).is_none());
+        assert!(Node::segment(usize::MAX).is_none());
+        assert!(operation_shape(usize::MAX).is_none());
+        assert_eq!(
+            (operation_id_text(u16::MAX), operation_template(u16::MAX)),
+            ("", "")
+        );
         assert!(GroupRecord::get(u16::MAX).is_none());
         assert!(date(usize::MAX).is_none());
         assert_eq!(group_set(u16::MAX), [0; GROUP_WORDS]);

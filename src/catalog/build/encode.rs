@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use super::super::resolve::blank;
 use super::super::table::{
-    FLAG_ESCALATES, FLAG_NAMED_ONLY, FLAG_SECRET, FLAG_WRITE, GROUP_WORDS, MAGIC, NO_PARAM,
-    SECTIONS, TEXT_REF_LEN,
+    BLOCK, FLAG_ESCALATES, FLAG_NAMED_ONLY, FLAG_SECRET, FLAG_WRITE, GROUP_WORDS, MAGIC, NO_PARAM,
+    NODE_LINKS_LEN, OPERATION_LEN, SECTIONS, TEXT_REF_LEN,
 };
 use super::corrections;
 use super::source::{Row, SourceError};
@@ -21,12 +21,6 @@ pub type Sizes = [(&'static str, usize); SECTIONS];
 pub fn encode(rows: &[Row]) -> Result<(Vec<u8>, Sizes), SourceError> {
     let mut rows: Vec<&Row> = rows.iter().collect();
     rows.sort_by_key(|row| (blank(&row.template), row.template.clone(), row.method));
-    let mut text = Text::default();
-    // Longest names first where one contains the other, so that the shorter needs no room.
-    for row in rows.iter().rev() {
-        text.intern(&name(row))?;
-        text.intern(&row.template)?;
-    }
     let groups = group_names(&rows);
     let (sets, set_of_row) = group_sets(&rows, &groups)?;
     let dates: BTreeSet<&str> = rows
@@ -35,12 +29,23 @@ pub fn encode(rows: &[Row]) -> Result<(Vec<u8>, Sizes), SourceError> {
         .filter(|date| date.len() > 1)
         .collect();
 
+    let mut text = Text::default();
+    let (names, name_lengths) = text.append(
+        rows.iter()
+            .map(|row| row.operation_id.as_deref().unwrap_or_default()),
+    )?;
+    let mut templates: Vec<&str> = rows.iter().map(|row| row.template.as_str()).collect();
+    templates.dedup();
+    let (template_offsets, template_lengths) = text.append(templates.iter().copied())?;
+
     let mut operations = Vec::new();
-    for (row, set) in rows.iter().zip(set_of_row) {
-        operations.extend(text.intern(&name(row))?);
-        operations.extend(text.intern(&row.template)?);
-        operations.extend(set.to_le_bytes());
-        operations.extend([
+    for ((row, set), name_length) in rows.iter().zip(set_of_row).zip(name_lengths) {
+        let [set_low, set_high] = set.to_le_bytes();
+        let [owners, free_text] = positions(row)?;
+        let record: [u8; OPERATION_LEN] = [
+            name_length,
+            set_low,
+            set_high,
             row.method as u8 | (row.scope as u8) << 3 | (row.pagination as u8) << 5,
             match row.deprecated.as_str() {
                 "0" => 0,
@@ -50,11 +55,14 @@ pub fn encode(rows: &[Row]) -> Result<(Vec<u8>, Sizes), SourceError> {
             row.family as u8,
             row.judged.map_or(BodyClass::Pass, BodyClass::Judge).code(),
             flags(row),
-        ]);
-        operations.extend(positions(row)?);
+            owners,
+            free_text,
+        ];
+        operations.push(record);
     }
 
-    let nodes = Trie::of(&rows)?.encode(&mut text)?;
+    let trie = Trie::of(&rows, &templates, &template_offsets)?;
+    let (node_text, node_links) = trie.encode(&mut text)?;
     let mut group_records = Vec::new();
     for name in &groups {
         group_records.extend(text.intern(name)?);
@@ -72,17 +80,14 @@ pub fn encode(rows: &[Row]) -> Result<(Vec<u8>, Sizes), SourceError> {
         dates_section.extend(text.intern(date)?);
     }
 
-    let mut ranks: Vec<usize> = (0..rows.len()).collect();
-    ranks.sort_by_key(|index| rows.get(*index).map(|row| name(row)));
-    let mut by_name = Vec::new();
-    for index in ranks {
-        by_name.extend(short(index)?.to_le_bytes());
-    }
-
     assemble([
         ("text", text.bytes),
-        ("nodes", nodes),
-        ("operations", operations),
+        ("node text", node_text),
+        ("node links", columns(&node_links)),
+        ("operations", columns(&operations)),
+        ("operation blocks", operation_blocks(&rows, &names)?),
+        ("template lengths", template_lengths),
+        ("template blocks", template_blocks(&template_offsets)?),
         (
             "group sets",
             sets.iter()
@@ -91,9 +96,50 @@ pub fn encode(rows: &[Row]) -> Result<(Vec<u8>, Sizes), SourceError> {
                 .collect(),
         ),
         ("groups", group_records),
-        ("names", by_name),
         ("dates", dates_section),
     ])
+}
+
+/// Records turned into columns.
+fn columns<const N: usize>(records: &[[u8; N]]) -> Vec<u8> {
+    (0..N)
+        .flat_map(|column| {
+            records
+                .iter()
+                .filter_map(move |record| record.get(column))
+                .copied()
+        })
+        .collect()
+}
+
+/// For each block of operations: where the first name lies, how many templates began before the
+/// block, and which operations of the block begin one.
+fn operation_blocks(rows: &[&Row], names: &[usize]) -> Result<Vec<u8>, SourceError> {
+    let mut bytes = Vec::new();
+    let mut templates = 0;
+    let mut last = "";
+    for (rows, names) in rows.chunks(BLOCK).zip(names.chunks(BLOCK)) {
+        bytes.extend(offset(names.first().copied().unwrap_or_default())?);
+        bytes.extend(short(templates)?.to_le_bytes());
+        let mut begins = 0_u16;
+        for (bit, row) in rows.iter().enumerate() {
+            if row.template != last {
+                begins |= 1 << bit;
+                templates += 1;
+            }
+            last = &row.template;
+        }
+        bytes.extend(begins.to_le_bytes());
+    }
+    Ok(bytes)
+}
+
+fn template_blocks(offsets: &[usize]) -> Result<Vec<u8>, SourceError> {
+    let mut bytes = Vec::new();
+    for first in offsets.iter().step_by(BLOCK) {
+        bytes.extend(offset(*first)?);
+    }
+    Ok(bytes)
 }
 
 fn assemble(
@@ -115,13 +161,6 @@ fn assemble(
         table.extend(bytes);
     }
     Ok((table, sizes))
-}
-
-/// The name an operation answers to in configuration and audit.
-fn name(row: &Row) -> String {
-    row.operation_id
-        .clone()
-        .unwrap_or_else(|| format!("{} {}", row.method, row.template))
 }
 
 fn flags(row: &Row) -> u8 {
@@ -213,14 +252,13 @@ fn group_sets(rows: &[&Row], groups: &[&str]) -> Result<(Vec<Words>, Vec<u16>), 
                 .get_mut(index / 64)
                 .ok_or(SourceError::Overflow("a permission group"))? |= 1 << (index % 64);
         }
-        let index = match known.get(&words) {
-            Some(index) => *index,
-            None => {
-                let index = short(sets.len())?;
-                sets.push(words);
-                known.insert(words, index);
-                index
-            }
+        let index = if let Some(index) = known.get(&words) {
+            *index
+        } else {
+            let index = short(sets.len())?;
+            sets.push(words);
+            known.insert(words, index);
+            index
         };
         of_row.push(index);
     }
@@ -230,40 +268,50 @@ fn group_sets(rows: &[&Row], groups: &[&str]) -> Result<(Vec<Words>, Vec<u16>), 
     Ok((sets, of_row))
 }
 
-/// All text, each piece once; what occurs within another piece needs no room of its own.
+/// All text.
 #[derive(Default)]
 struct Text {
     bytes: Vec<u8>,
-    known: HashMap<String, usize>,
 }
 
 impl Text {
-    fn intern(&mut self, piece: &str) -> Result<[u8; TEXT_REF_LEN], SourceError> {
-        let offset = match self.known.get(piece) {
-            Some(offset) => *offset,
-            None => {
-                let offset = self.find(piece).unwrap_or_else(|| {
-                    self.bytes.extend(piece.as_bytes());
-                    self.bytes.len() - piece.len()
-                });
-                self.known.insert(piece.to_owned(), offset);
-                offset
-            }
-        };
-        let [a, b, c, 0] = u32::try_from(offset)
-            .map_err(|_| SourceError::Overflow("the text"))?
-            .to_le_bytes()
-        else {
-            return Err(SourceError::Overflow("the text"));
-        };
-        Ok([a, b, c, byte(piece.len())?])
+    /// Puts pieces one after the other; answers where each begins and how long it is.
+    fn append<'t>(
+        &mut self,
+        pieces: impl Iterator<Item = &'t str>,
+    ) -> Result<(Vec<usize>, Vec<u8>), SourceError> {
+        let mut starts = Vec::new();
+        let mut lengths = Vec::new();
+        for piece in pieces {
+            starts.push(self.bytes.len());
+            lengths.push(byte(piece.len())?);
+            self.bytes.extend(piece.as_bytes());
+        }
+        Ok((starts, lengths))
     }
 
-    fn find(&self, piece: &str) -> Option<usize> {
-        if piece.is_empty() {
-            return Some(0);
-        }
-        std::str::from_utf8(&self.bytes).ok()?.find(piece)
+    /// Refers to a piece, wherever it already occurs.
+    fn intern(&mut self, piece: &str) -> Result<[u8; TEXT_REF_LEN], SourceError> {
+        let known = str::from_utf8(&self.bytes)
+            .ok()
+            .and_then(|text| text.find(piece));
+        let start = known.unwrap_or_else(|| {
+            self.bytes.extend(piece.as_bytes());
+            self.bytes.len() - piece.len()
+        });
+        text_ref(start, piece.len())
+    }
+}
+
+fn text_ref(start: usize, len: usize) -> Result<[u8; TEXT_REF_LEN], SourceError> {
+    let [a, b, c] = offset(start)?;
+    Ok([a, b, c, byte(len)?])
+}
+
+fn offset(number: usize) -> Result<[u8; 3], SourceError> {
+    match u32::try_from(number).map(u32::to_le_bytes) {
+        Ok([a, b, c, 0]) => Ok([a, b, c]),
+        _ => Err(SourceError::Overflow("the text")),
     }
 }
 
@@ -278,14 +326,20 @@ struct TrieNode {
     children: BTreeMap<String, usize>,
     first_operation: usize,
     operation_count: usize,
+    /// Where a literal's text lies: within the first template that has it.
+    literal: usize,
 }
 
 impl Trie {
-    fn of(rows: &[&Row]) -> Result<Self, SourceError> {
+    fn of(rows: &[&Row], templates: &[&str], offsets: &[usize]) -> Result<Self, SourceError> {
         let mut trie = Self {
             nodes: vec![TrieNode::default()],
         };
+        let mut template = 0;
         for (index, row) in rows.iter().enumerate() {
+            template += usize::from(templates.get(template) != Some(&row.template.as_str()));
+            let mut literal = offsets.get(template).copied().unwrap_or_default();
+            let mut named = row.template.split('/');
             let mut at = 0;
             for segment in blank(&row.template).split('/').skip(1) {
                 let next = trie.nodes.len();
@@ -294,8 +348,12 @@ impl Trie {
                     .get_mut(at)
                     .ok_or(SourceError::Overflow("the trie"))?;
                 at = *node.children.entry(segment.to_owned()).or_insert(next);
+                literal += named.next().map_or(0, str::len) + 1;
                 if at == next {
-                    trie.nodes.push(TrieNode::default());
+                    trie.nodes.push(TrieNode {
+                        literal,
+                        ..TrieNode::default()
+                    });
                 }
             }
             let node = trie
@@ -323,8 +381,9 @@ impl Trie {
     }
 
     /// Writes the nodes breadth first, so that the children of each lie side by side.
-    fn encode(&self, text: &mut Text) -> Result<Vec<u8>, SourceError> {
-        let mut bytes = Vec::new();
+    fn encode(&self, text: &mut Text) -> Result<(Vec<u8>, Vec<[u8; NODE_LINKS_LEN]>), SourceError> {
+        let mut segments = Vec::new();
+        let mut links = Vec::new();
         let mut waiting = VecDeque::from([(String::new(), 0)]);
         let mut next_child = 1;
         while let Some((segment, index)) = waiting.pop_front() {
@@ -332,15 +391,17 @@ impl Trie {
                 .nodes
                 .get(index)
                 .ok_or(SourceError::Overflow("the trie"))?;
+            segments.extend(match segment.as_str() {
+                "" | "{}" => [0; TEXT_REF_LEN],
+                mixed if mixed.contains("{}") => text.intern(mixed)?,
+                literal => text_ref(node.literal, literal.len())?,
+            });
+            // Literals first, then mixed segments, then the bare parameter.
             let mut children: Vec<(&String, &usize)> = node.children.iter().collect();
-            // Literals by length and bytes, then mixed segments, then the bare parameter.
-            children.sort_by_key(|(segment, _)| {
-                let kind = match segment.as_str() {
-                    "{}" => 2,
-                    mixed if mixed.contains("{}") => 1,
-                    _ => 0,
-                };
-                (kind, segment.len(), *segment)
+            children.sort_by_key(|(segment, _)| match segment.as_str() {
+                "{}" => 2,
+                mixed if mixed.contains("{}") => 1,
+                _ => 0,
             });
             let literals = children
                 .iter()
@@ -350,10 +411,17 @@ impl Trie {
             if others > 0xf || node.operation_count > 0xf {
                 return Err(SourceError::Overflow("a node"));
             }
-            bytes.extend(text.intern(if segment == "{}" { "" } else { &segment })?);
-            bytes.extend(short(next_child)?.to_le_bytes());
-            bytes.extend([byte(literals)?, byte(others << 4 | node.operation_count)?]);
-            bytes.extend(short(node.first_operation)?.to_le_bytes());
+            let [child_low, child_high] = short(next_child)?.to_le_bytes();
+            let [op_low, op_high] = short(node.first_operation)?.to_le_bytes();
+            let counts = byte(others << 4 | node.operation_count)?;
+            links.push([
+                child_low,
+                child_high,
+                byte(literals)?,
+                counts,
+                op_low,
+                op_high,
+            ]);
             next_child += children.len();
             waiting.extend(
                 children
@@ -361,7 +429,7 @@ impl Trie {
                     .map(|(segment, child)| (segment.clone(), *child)),
             );
         }
-        Ok(bytes)
+        Ok((segments, links))
     }
 }
 

@@ -28,6 +28,10 @@ pub enum SourceError {
 
 /// One operation, first as the data file has it, then as corrected.
 #[derive(Debug, Clone)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "a row of independent yes-or-no facts"
+)]
 pub struct Row {
     /// Its method.
     pub method: Method,
