@@ -1,0 +1,153 @@
+//! The control surface under `/__sim/`: ledger, faults, limits, clock, reset, state.
+
+use hyper::Method;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use crate::api::Reply;
+use crate::faults::Fault;
+use crate::ledger::Ledger;
+use crate::limits::Limiter;
+use crate::query::Query;
+use crate::seed;
+use crate::server::{Shared, lock};
+
+/// `{requests, window_secs}`, and two optional members beyond them.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Limits {
+    requests: u64,
+    window_secs: u32,
+    /// How long the block past the limit lasts; the window's length when absent.
+    block_secs: Option<u32>,
+    /// How much of each body the ledger keeps from now on.
+    ledger_body_bytes: Option<usize>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Advance {
+    advance_secs: i64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum OneOrMany {
+    Many(Vec<Value>),
+    One(Value),
+}
+
+/// Answers a control request.
+pub(crate) fn handle(
+    shared: &Shared,
+    method: &Method,
+    path: &str,
+    query: &str,
+    body: &[u8],
+) -> Reply {
+    answer(shared, method, path, query, body).unwrap_or_else(|message| {
+        let status = if message.is_empty() { 404 } else { 400 };
+        let message = if message.is_empty() {
+            format!("no such control: {method} {path}")
+        } else {
+            message
+        };
+        reply(status, &json!({"error": message}))
+    })
+}
+
+fn answer(
+    shared: &Shared,
+    method: &Method,
+    path: &str,
+    query: &str,
+    body: &[u8],
+) -> Result<Reply, String> {
+    match (method.as_str(), path) {
+        ("GET", "/__sim/state") => Ok(reply(200, &seed::state(&lock(&shared.world)))),
+        ("GET", "/__sim/ledger") => ledger(shared, query),
+        ("GET", "/__sim/faults") => Ok(reply(200, &json!(lock(&shared.faults).list()))),
+        ("POST", "/__sim/faults") => add_faults(shared, body),
+        ("DELETE", "/__sim/faults") => {
+            lock(&shared.faults).clear();
+            Ok(reply(200, &json!({"faults": 0})))
+        }
+        ("POST", "/__sim/limits") => limits(shared, body),
+        ("POST", "/__sim/clock") => {
+            let advance: Advance = parse(body)?;
+            shared.clock.advance(advance.advance_secs);
+            Ok(reply(200, &json!({"now": shared.clock.now().rfc3339()})))
+        }
+        ("POST", "/__sim/reset") => {
+            reset(shared);
+            Ok(reply(200, &seed::state(&lock(&shared.world))))
+        }
+        // An empty message stands for "no such control".
+        _ => Err(String::new()),
+    }
+}
+
+/// Everything as it was at the start, the clock included.
+fn reset(shared: &Shared) {
+    *lock(&shared.world) = seed::world();
+    *lock(&shared.ledger) = Ledger::new(shared.ledger_body_bytes);
+    lock(&shared.faults).clear();
+    *lock(&shared.limiter) = Limiter::default();
+    shared.clock.reset();
+}
+
+fn ledger(shared: &Shared, query: &str) -> Result<Reply, String> {
+    let query = Query::parse(query);
+    let after = match query.non_empty("after") {
+        None => 0,
+        Some(text) => text
+            .parse()
+            .map_err(|_| "after must be a number".to_owned())?,
+    };
+    Ok(Reply {
+        content_type: "application/x-ndjson",
+        ..Reply::text(lock(&shared.ledger).render(after))
+    })
+}
+
+fn add_faults(shared: &Shared, body: &[u8]) -> Result<Reply, String> {
+    let posted = match parse(body)? {
+        OneOrMany::Many(list) => list,
+        OneOrMany::One(one) => vec![one],
+    };
+    let faults = posted
+        .into_iter()
+        .map(|value| serde_json::from_value::<Fault>(value).map_err(|e| e.to_string()))
+        .collect::<Result<Vec<_>, _>>()?;
+    faults.iter().try_for_each(Fault::check)?;
+    let mut all = lock(&shared.faults);
+    all.add(faults);
+    Ok(reply(200, &json!({"faults": all.list().len()})))
+}
+
+fn limits(shared: &Shared, body: &[u8]) -> Result<Reply, String> {
+    let limits: Limits = parse(body)?;
+    let window = i64::from(limits.window_secs);
+    let block = limits.block_secs.map_or(window, i64::from);
+    *lock(&shared.limiter) = Limiter::new(limits.requests, window, block);
+    if let Some(bytes) = limits.ledger_body_bytes {
+        lock(&shared.ledger).set_body_limit(bytes);
+    }
+    Ok(reply(
+        200,
+        &json!({"requests": limits.requests, "window_secs": window, "block_secs": block}),
+    ))
+}
+
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
+    serde_json::from_slice(body).map_err(|e| e.to_string())
+}
+
+fn reply(status: u16, body: &Value) -> Reply {
+    Reply {
+        status,
+        content_type: "application/json",
+        ..Reply::text(body.to_string())
+    }
+}

@@ -1,0 +1,484 @@
+//! The HTTP server: connections, faults, the order of checks, and the headers of every answer.
+//!
+//! A v4 call passes these steps, in order:
+//! 1. it is written to the ledger, its body following when it has been read;
+//! 2. a fault may meet it;
+//! 3. authentication;
+//! 4. the rate limit;
+//! 5. its operation.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::BodyExt as _;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{HeaderMap, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::time::Sleep;
+
+use crate::api::{ApiError, Reply};
+use crate::auth;
+use crate::clock::Clock;
+use crate::control;
+use crate::faults::{Action, Faults, Reset};
+use crate::ids::mix;
+use crate::io::Socket;
+use crate::ledger::Ledger;
+use crate::limits::{Limiter, Verdict};
+use crate::query::Query;
+use crate::router::{PREFIX, Router};
+use crate::seed;
+use crate::world::{Call, World};
+
+/// How to run a simulator.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// The port on 127.0.0.1; 0 takes any that is free.
+    pub port: u16,
+    /// How much of each request body the ledger keeps; longer ones are cut and marked.
+    pub ledger_body_bytes: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            port: 0,
+            ledger_body_bytes: 1024 * 1024,
+        }
+    }
+}
+
+/// A running simulator, on threads of its own; dropping it stops it.
+#[derive(Debug)]
+pub struct Simulator {
+    addr: SocketAddr,
+    shared: Arc<Shared>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Simulator {
+    /// Starts a freshly seeded simulator; it accepts connections when this returns.
+    ///
+    /// # Errors
+    /// When the port cannot be bound.
+    pub fn start(options: Options) -> io::Result<Self> {
+        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, options.port))?;
+        listener.set_nonblocking(true)?;
+        let addr = listener.local_addr()?;
+        let shared = Arc::new(Shared::new(&options));
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("simulator")
+            .enable_all()
+            .build()?;
+        let (stop, stopped) = oneshot::channel();
+        let serving = Arc::clone(&shared);
+        let thread = std::thread::Builder::new()
+            .name("simulator".to_owned())
+            .spawn(move || {
+                runtime.block_on(async {
+                    tokio::select! {
+                        () = accept(listener, serving) => {}
+                        _ = stopped => {}
+                    }
+                });
+                runtime.shutdown_background();
+            })?;
+        Ok(Self {
+            addr,
+            shared,
+            stop: Some(stop),
+            thread: Some(thread),
+        })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// `http://127.0.0.1:PORT`, without a trailing slash.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.addr)
+    }
+
+    /// What `GET /__sim/state` answers.
+    #[must_use]
+    pub fn state_json(&self) -> String {
+        seed::state(&lock(&self.shared.world)).to_string()
+    }
+}
+
+impl Drop for Simulator {
+    fn drop(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            // The thread may have ended by itself already.
+            let _ = stop.send(());
+        }
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// What all connections share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) world: Mutex<World>,
+    pub(crate) ledger: Mutex<Ledger>,
+    pub(crate) faults: Mutex<Faults>,
+    pub(crate) limiter: Mutex<Limiter>,
+    pub(crate) clock: Clock,
+    pub(crate) ledger_body_bytes: usize,
+    router: Router,
+    /// Counts answers; a ray is never given twice, not even after a reset.
+    rays: AtomicU64,
+}
+
+impl Shared {
+    fn new(options: &Options) -> Self {
+        Self {
+            world: Mutex::new(seed::world()),
+            ledger: Mutex::new(Ledger::new(options.ledger_body_bytes)),
+            faults: Mutex::default(),
+            limiter: Mutex::default(),
+            clock: Clock::default(),
+            ledger_body_bytes: options.ledger_body_bytes,
+            router: Router::new(),
+            rays: AtomicU64::new(0),
+        }
+    }
+
+    fn next_ray(&self) -> String {
+        let n = self.rays.fetch_add(1, Ordering::Relaxed);
+        format!("{:016x}-SIM", mix(n))
+    }
+}
+
+/// Locks, also after a panic elsewhere: the state is only ever changed in whole steps.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn accept(listener: std::net::TcpListener, shared: Arc<Shared>) {
+    let Ok(listener) = TcpListener::from_std(listener) else {
+        return;
+    };
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            // Out of file descriptors, say; try again a little later.
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            continue;
+        };
+        // Answers are written whole, so waiting to fill a packet only adds delay.
+        let _ = stream.set_nodelay(true);
+        let shared = Arc::clone(&shared);
+        tokio::spawn(async move {
+            let reset = Arc::new(AtomicBool::new(false));
+            let socket = Socket::new(stream, Arc::clone(&reset));
+            let service =
+                service_fn(|request| serve(Arc::clone(&shared), request, Arc::clone(&reset)));
+            // A connection that ends in an error has nobody left to tell.
+            let _ = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .max_buf_size(1024 * 1024)
+                .serve_connection(TokioIo::new(socket), service)
+                .await;
+        });
+    }
+}
+
+/// The connection ends without an answer.
+#[derive(Debug)]
+struct Cut;
+
+impl std::fmt::Display for Cut {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the connection was cut on purpose")
+    }
+}
+
+impl std::error::Error for Cut {}
+
+async fn serve(
+    shared: Arc<Shared>,
+    request: Request<Incoming>,
+    reset: Arc<AtomicBool>,
+) -> Result<Response<Sending>, Cut> {
+    let (head, body) = request.into_parts();
+    let path = head.uri.path();
+    if path == "/__sim" || path.starts_with("/__sim/") {
+        let body = body.collect().await.map_err(|_| Cut)?.to_bytes();
+        let query = head.uri.query().unwrap_or_default();
+        let reply = control::handle(&shared, &head.method, path, query, &body);
+        return Ok(respond(reply, HeaderMap::new()));
+    }
+    let v4 = path
+        .strip_prefix(PREFIX)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    if !v4 {
+        return Ok(respond(
+            Reply {
+                status: 404,
+                ..Reply::text("not found\n".to_owned())
+            },
+            HeaderMap::new(),
+        ));
+    }
+    // 1.
+    let ray = shared.next_ray();
+    let n = lock(&shared.ledger).begin(
+        shared.clock.now(),
+        head.method.clone(),
+        head.uri.clone(),
+        head.headers.clone(),
+        ray.clone(),
+    );
+    let body = body.collect().await.map_err(|_| Cut)?.to_bytes();
+    if !body.is_empty() {
+        lock(&shared.ledger).body(n, &body);
+    }
+    // 2.
+    let action = lock(&shared.faults)
+        .take(head.method.as_str(), path)
+        .unwrap_or_default();
+    if let Some(delay) = action.delay_ms {
+        tokio::time::sleep(Duration::from_millis(delay)).await;
+    }
+    if action.reset == Some(Reset::Before) {
+        reset.store(true, Ordering::Release);
+        return Err(Cut);
+    }
+    let mut response = match instead(&action, &head.headers) {
+        Some(response) => response,
+        None => handle(&shared, &head, &body),
+    };
+    if action.reset == Some(Reset::After) {
+        reset.store(true, Ordering::Release);
+        return Err(Cut);
+    }
+    if let Ok(value) = HeaderValue::try_from(ray) {
+        response.headers_mut().entry("cf-ray").or_insert(value);
+    }
+    if action.half_body == Some(true) {
+        halve(&mut response);
+    }
+    lock(&shared.ledger).finish(n, response.status().as_u16());
+    Ok(response)
+}
+
+/// The answer that a fault gives in place of the API's, if it gives one.
+fn instead(action: &Action, received: &HeaderMap) -> Option<Response<Sending>> {
+    let mut headers = HeaderMap::new();
+    let mut status = action.status;
+    let mut body = match &action.body {
+        None => Bytes::new(),
+        Some(Value::String(text)) => Bytes::from(text.clone()),
+        Some(value) => Bytes::from(value.to_string()),
+    };
+    if let Some(url) = &action.redirect {
+        status = status.or(Some(302));
+        headers.insert("location", HeaderValue::try_from(url).ok()?);
+    }
+    if action.echo.is_some() {
+        status = status.or(Some(400));
+        let token = auth::received(received).unwrap_or_default();
+        let message = format!("Invalid credential {token}");
+        body = Bytes::from(
+            json!({
+                "result": null, "success": false, "messages": [],
+                "errors": [{"code": 10_000, "message": message}],
+            })
+            .to_string(),
+        );
+    }
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    for (position, (name, value)) in (0_usize..).zip(
+        action
+            .headers
+            .iter()
+            .flat_map(|headers| headers.pairs().into_iter()),
+    ) {
+        let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value))
+        else {
+            continue;
+        };
+        if position == 0 || name == CONTENT_TYPE {
+            headers.remove(&name);
+        }
+        headers.append(name, value);
+    }
+    let status = StatusCode::from_u16(status?).ok()?;
+    let mut response = Response::new(Sending::whole(body));
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    Some(response)
+}
+
+/// Steps 3 to 5, and the headers that every answer of the API has.
+fn handle(shared: &Shared, head: &hyper::http::request::Parts, body: &Bytes) -> Response<Sending> {
+    let now = shared.clock.now();
+    // 3.
+    let credential = auth::authenticate(&head.headers);
+    // 4. NOTES "Rate limits": counted per user, whatever the credential; nobody else counts.
+    let verdict = {
+        let mut limiter = lock(&shared.limiter);
+        if credential.is_ok() {
+            limiter.admit(now)
+        } else {
+            limiter.peek(now)
+        }
+    };
+    let outcome = credential.and_then(|credential| {
+        if let Some(wait) = verdict.retry_after {
+            return Err(rate_limited(wait));
+        }
+        // 5.
+        let found = shared.router.find(head.method.as_str(), head.uri.path())?;
+        let mut world = lock(&shared.world);
+        (found.handler)(&mut Call {
+            world: &mut world,
+            now,
+            credential,
+            headers: &head.headers,
+            params: found.params,
+            query: Query::parse(head.uri.query().unwrap_or_default()),
+            body,
+        })
+    });
+    let reply = outcome.unwrap_or_else(ApiError::into_reply);
+    respond(reply, api_headers(&verdict))
+}
+
+/// NOTES "Rate limits": `retry-after` only on 429. NOTES "Error codes": 971 (older form).
+fn rate_limited(wait: i64) -> ApiError {
+    let mut error = ApiError::new(
+        429,
+        971,
+        "Please wait and consider throttling your request speed",
+    );
+    error.headers.push(("retry-after", wait.to_string()));
+    error
+}
+
+/// Headers of every answer of the API.
+fn api_headers(verdict: &Verdict) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(16);
+    headers.insert("server", HeaderValue::from_static("cloudflare"));
+    headers.insert("cf-cache-status", HeaderValue::from_static("DYNAMIC"));
+    headers.insert("api-version", HeaderValue::from_static("2026-10-02"));
+    headers.insert(
+        "strict-transport-security",
+        HeaderValue::from_static("max-age=31536000"),
+    );
+    // Cookies as Cloudflare's edge sets them; a client of the API has no use for them.
+    headers.append(
+        "set-cookie",
+        HeaderValue::from_static(
+            "__cflb=0H28vgHxwvgAQtjUGU4vq74ZFe3sNVUZ; SameSite=Lax; path=/; HttpOnly",
+        ),
+    );
+    headers.append(
+        "set-cookie",
+        HeaderValue::from_static("__cf_bm=simulated; path=/; HttpOnly; Secure; SameSite=None"),
+    );
+    // NOTES "Rate limits": always returned since 2025-09-03.
+    let limit = format!(
+        "\"default\";r={};t={}",
+        verdict.remaining, verdict.reset_secs
+    );
+    let policy = format!("\"default\";q={};w={}", verdict.quota, verdict.window_secs);
+    for (name, value) in [("ratelimit", limit), ("ratelimit-policy", policy)] {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            headers.insert(name, value);
+        }
+    }
+    headers
+}
+
+fn respond(reply: Reply, mut headers: HeaderMap) -> Response<Sending> {
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(reply.content_type));
+    for (name, value) in reply.headers {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            headers.insert(name, value);
+        }
+    }
+    let mut response = Response::new(Sending::whole(reply.body));
+    // Handlers use registered statuses only.
+    *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or_default();
+    *response.headers_mut() = headers;
+    response
+}
+
+/// Promises the whole body and sends half of it.
+fn halve(response: &mut Response<Sending>) {
+    let body = response.body_mut();
+    let Some(whole) = body.chunk.take() else {
+        return;
+    };
+    let length = HeaderValue::from(whole.len());
+    body.chunk = Some(whole.slice(..whole.len() / 2));
+    body.cut = Some(Box::pin(tokio::time::sleep(Duration::from_millis(20))));
+    response.headers_mut().insert(CONTENT_LENGTH, length);
+}
+
+/// A body that is sent whole, or cut off after what it holds.
+#[derive(Debug)]
+struct Sending {
+    chunk: Option<Bytes>,
+    /// Runs out when what was sent has had the time to leave, and then breaks the connection.
+    cut: Option<Pin<Box<Sleep>>>,
+}
+
+impl Sending {
+    fn whole(bytes: Bytes) -> Self {
+        Self {
+            chunk: Some(bytes).filter(|b| !b.is_empty()),
+            cut: None,
+        }
+    }
+}
+
+impl Body for Sending {
+    type Data = Bytes;
+    type Error = Cut;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        if let Some(chunk) = self.chunk.take() {
+            return Poll::Ready(Some(Ok(Frame::data(chunk))));
+        }
+        match &mut self.cut {
+            None => Poll::Ready(None),
+            Some(sleep) => sleep.as_mut().poll(cx).map(|()| Some(Err(Cut))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.chunk.is_none() && self.cut.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match (&self.chunk, &self.cut) {
+            (_, Some(_)) => SizeHint::default(),
+            (chunk, None) => SizeHint::with_exact(chunk.as_ref().map_or(0, |c| c.len() as u64)),
+        }
+    }
+}

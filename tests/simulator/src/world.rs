@@ -1,0 +1,78 @@
+//! The simulated account's whole state, and what a handler gets to see of one call.
+
+use bytes::Bytes;
+use hyper::HeaderMap;
+use serde_json::{Map, Value};
+
+use crate::accounts::Account;
+use crate::api::ApiError;
+use crate::auth::Credential;
+use crate::clock::Now;
+use crate::dns::ZoneRecords;
+use crate::ids::Ids;
+use crate::purge::Buckets;
+use crate::query::Query;
+use crate::zones::{Zone, Zones};
+
+/// Everything that `POST /__sim/reset` seeds anew.
+#[derive(Debug, Default)]
+pub(crate) struct World {
+    pub(crate) ids: Ids,
+    pub(crate) accounts: Vec<Account>,
+    pub(crate) zones: Zones,
+    pub(crate) purge: Buckets,
+}
+
+/// One authenticated and routed call.
+#[derive(Debug)]
+pub(crate) struct Call<'a> {
+    pub(crate) world: &'a mut World,
+    pub(crate) now: Now,
+    pub(crate) credential: Credential,
+    pub(crate) headers: &'a HeaderMap,
+    pub(crate) params: Vec<(&'static str, String)>,
+    pub(crate) query: Query,
+    pub(crate) body: &'a Bytes,
+}
+
+impl Call<'_> {
+    /// A path parameter; empty when the template has none of that name.
+    pub(crate) fn param(&self, name: &str) -> &str {
+        self.params
+            .iter()
+            .find(|(n, _)| *n == name)
+            .map_or("", |(_, v)| v.as_str())
+    }
+
+    /// The zone of the path, for operations on something inside it.
+    pub(crate) fn zone(&self) -> Result<&Zone, ApiError> {
+        self.world
+            .zones
+            .get(self.param("zone_id"))
+            .ok_or_else(ApiError::forbidden)
+    }
+
+    /// The DNS records of the path's zone.
+    pub(crate) fn records(&mut self) -> Result<&mut ZoneRecords, ApiError> {
+        let id = self.param("zone_id").to_owned();
+        self.world
+            .zones
+            .get_mut(&id)
+            .map(|zone| &mut zone.records)
+            .ok_or_else(ApiError::forbidden)
+    }
+
+    /// The body as JSON, whatever its content type says.
+    pub(crate) fn json(&self) -> Result<Value, ApiError> {
+        serde_json::from_slice(self.body)
+            .map_err(|_| ApiError::body("Malformed JSON in request body"))
+    }
+
+    /// The body as a JSON object.
+    pub(crate) fn object(&self) -> Result<Map<String, Value>, ApiError> {
+        match self.json()? {
+            Value::Object(map) => Ok(map),
+            _ => Err(ApiError::body("Request body must be a JSON object")),
+        }
+    }
+}
