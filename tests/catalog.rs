@@ -111,6 +111,15 @@ fn table_holds_every_row_of_the_data_as_corrected() {
 }
 
 #[test]
+fn every_group_of_the_data_is_known() {
+    for row in build::read(include_str!("../data/operations.tsv")).unwrap() {
+        for group in row.groups {
+            assert!(group_named(&group).is_some(), "{group}");
+        }
+    }
+}
+
+#[test]
 fn every_operation_is_found_by_its_path_and_by_its_name() {
     for operation in operations() {
         let (path, values) = example(operation.template());

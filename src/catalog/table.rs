@@ -27,6 +27,8 @@ pub(super) enum Section {
     Dates,
 }
 
+/// How many there are.
+#[cfg(not(target_arch = "wasm32"))]
 pub(super) const SECTIONS: usize = 10;
 
 /// Words of a [`super::GroupSet`]; the encoder refuses more groups than fit.

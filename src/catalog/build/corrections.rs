@@ -5,6 +5,8 @@
 //! at the end the path itself and all below it; a leading `@` stands for `/accounts/{}` and for
 //! `/zones/{}`. INVARIANT: every selector selects something, or the table is not made.
 
+use std::collections::HashSet;
+
 use super::source::{Row, SourceError};
 use crate::catalog::resolve::blank;
 use crate::catalog::{Family, Judged, Method, Scope};
@@ -25,9 +27,6 @@ pub const OWN_GROUPS: &[&str] = &[
 pub fn is_own(group: &str) -> bool {
     OWN_GROUPS.contains(&group)
 }
-
-/// Groups that stay known although a correction takes them from every row that had them.
-pub const KEPT_GROUPS: &[&str] = &["Allow Request Tracer Read", "Workers Tail Read"];
 
 /// Groups the schema calls by another name than the list of permission groups does.
 pub const GROUP_RENAMES: &[(&str, &str)] = &[
@@ -573,7 +572,6 @@ pub const REVEALS_SECRET: &[&str] = &[
     "POST /accounts/{}/access/service_tokens/{}/refresh",
     "POST @/access/apps",
     "POST @/access/identity_providers",
-    "WRITE /accounts/{}/access/users/{}",
     "GET /accounts/{}/cfd_tunnel/{}/token",
     "POST /accounts/{}/cfd_tunnel",
     "POST /accounts/{}/cfd_tunnel/{}/management",
@@ -654,15 +652,14 @@ pub fn apply(rows: &mut [Row]) -> Result<(), SourceError> {
     for selector in READS {
         each(rows, selector, |row| row.write = false)?;
     }
-    let mut keeps_read_group = vec![false; rows.len()];
+    let mut keep_read_group = HashSet::new();
     for selector in READ_GROUP_SUFFICES {
-        let selector = Selector::parse(selector)?;
-        for (row, keeps) in rows.iter().zip(&mut keeps_read_group) {
-            *keeps |= selector.selects(row);
-        }
+        each(rows, selector, |row| {
+            keep_read_group.insert((row.method, row.template.clone()));
+        })?;
     }
-    for (row, keeps) in rows.iter_mut().zip(keeps_read_group) {
-        if row.write && !keeps {
+    for row in rows.iter_mut().filter(|row| row.write) {
+        if !keep_read_group.contains(&(row.method, row.template.clone())) {
             row.groups.retain(|group| !only_reads(group));
         }
     }
@@ -784,5 +781,54 @@ impl Selector {
                     .is_some_and(|segment| wanted == "*" || wanted == segment)
             })
             && (self.below || segments.next().is_none())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::build::read;
+
+    fn check(selector: &str, method: Method, path: &str, expected: bool) {
+        let rows = read(&format!("{method}\t{path}\t\t\t0\tother\tnone")).unwrap();
+        let selected = Selector::parse(selector).unwrap().selects(&rows[0]);
+        assert_eq!(selected, expected, "{selector} on {method} {path}");
+    }
+
+    #[test]
+    fn selectors_select_by_method_and_shape() {
+        check("ANY /a/{}", Method::Get, "/a/{b}", true);
+        check("ANY /a/{}", Method::Get, "/a/b", false);
+        check("ANY /a/*", Method::Get, "/a/b", true);
+        check("ANY /a/{}", Method::Get, "/a/{b}/c", false);
+        check("ANY /a/**", Method::Get, "/a", true);
+        check("ANY /a/**", Method::Get, "/a/{b}/c", true);
+        check("ANY /a/**", Method::Get, "/ab", false);
+        check("WRITE /a", Method::Get, "/a", false);
+        check("WRITE /a", Method::Delete, "/a", true);
+        check("PUT,PATCH /a", Method::Patch, "/a", true);
+        check("PUT,PATCH /a", Method::Post, "/a", false);
+    }
+
+    #[test]
+    fn selector_that_selects_nothing_is_an_error() {
+        let mut rows = read("GET\t/a\t\t\t0\tother\tnone").unwrap();
+        for (selector, message) in [
+            ("GET /b", "correction \"GET /b\": it selects nothing"),
+            ("/b", "correction \"/b\": it is not methods and a path"),
+            (
+                "FETCH /a",
+                "correction \"FETCH /a\": it is not methods and a path",
+            ),
+            (
+                "GET @/a",
+                "correction \"GET /accounts/{}/a\": it selects nothing",
+            ),
+        ] {
+            assert_eq!(
+                each(&mut rows, selector, |_| ()).unwrap_err().to_string(),
+                message
+            );
+        }
     }
 }

@@ -214,7 +214,6 @@ fn group_names<'r>(rows: &[&'r Row]) -> Vec<&'r str> {
     let groups: BTreeSet<&str> = rows
         .iter()
         .flat_map(|row| row.groups.iter().map(String::as_str))
-        .chain(corrections::KEPT_GROUPS.iter().copied())
         .chain(corrections::OWN_GROUPS.iter().copied())
         .collect();
     groups.into_iter().collect()
@@ -439,4 +438,56 @@ fn byte(number: usize) -> Result<u8, SourceError> {
 
 fn short(number: usize) -> Result<u16, SourceError> {
     u16::try_from(number).map_err(|_| SourceError::Overflow("a number of two bytes"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::read;
+    use super::*;
+
+    fn check(tsv: &str, message: &str) {
+        let rows = read(tsv).unwrap();
+        assert_eq!(encode(&rows).unwrap_err().to_string(), message);
+    }
+
+    #[test]
+    fn two_rows_of_one_shape_are_refused() {
+        check(
+            "GET\t/a/{b}\tone\t\t0\tother\tnone\nGET\t/a/{c}\ttwo\t\t0\tother\tnone",
+            "correction \"GET /a/{c}\": another row has the same shape",
+        );
+        check(
+            "GET\t/a\tone\t\t0\tother\tnone\nGET\t/a\ttwo\t\t0\tother\tnone",
+            "correction \"GET /a\": another row has the same shape",
+        );
+    }
+
+    #[test]
+    fn what_outgrows_its_field_is_refused() {
+        let params = "/{p}".repeat(9);
+        check(
+            &format!("GET\t{params}\tone\t\t0\tother\tnone"),
+            "the number of parameters does not fit the table",
+        );
+        let id = "x".repeat(256);
+        check(
+            &format!("GET\t/a\t{id}\t\t0\tother\tnone"),
+            "a number of one byte does not fit the table",
+        );
+    }
+
+    #[test]
+    fn read_group_is_named_as_its_write_group() {
+        for (group, twin) in [
+            ("DNS Write", Some("DNS Read")),
+            ("Page Shield", Some("Page Shield Read")),
+            (
+                "Packet Captures - Write PCAPs API",
+                Some("Packet Captures - Read PCAPs API"),
+            ),
+            ("DNS Read", None),
+        ] {
+            assert_eq!(read_twin(group).as_deref(), twin, "{group}");
+        }
+    }
 }
