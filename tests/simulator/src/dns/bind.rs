@@ -112,10 +112,9 @@ pub(crate) fn import(call: &mut Call<'_>) -> Outcome {
     let mut ids = call.world.ids.clone();
     let mut added = 0_usize;
     for draft in drafts {
-        match records.create(draft, &mut ids, call.now) {
-            Ok(_) => added += 1,
-            Err(error) if matches!(error.code, 81_057 | 81_058) => {}
-            Err(error) => return Err(error),
+        if !records.holds(&draft) {
+            records.create(draft, &mut ids, call.now)?;
+            added += 1;
         }
     }
     if let Some(zone) = call.world.zones.get_mut(&zone_id) {

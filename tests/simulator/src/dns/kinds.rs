@@ -263,10 +263,10 @@ pub(crate) fn from_words(kind: &str, words: &[String]) -> Option<Map<String, Val
                 )
             }
             Shape::Int(_) => json!(words.next()?.parse::<u64>().ok()?),
-            Shape::Seconds(_) => json!(words.next()?.parse::<f64>().ok()?),
+            Shape::Seconds(_) => decimal(words.next()?)?,
             Shape::Metres => match words.next() {
                 None => json!(0),
-                Some(word) => json!(word.trim_end_matches('m').parse::<f64>().ok()?),
+                Some(word) => decimal(word.trim_end_matches('m'))?,
             },
             Shape::Quoted => json!(words.next()?.trim_matches('"')),
             Shape::OneOf(_) | Shape::Word | Shape::Host => json!(words.next()?),
@@ -274,6 +274,18 @@ pub(crate) fn from_words(kind: &str, words: &[String]) -> Option<Map<String, Val
         data.insert((*name).to_owned(), value);
     }
     words.next().is_none().then_some(data)
+}
+
+/// A decimal number; a whole one stays an integer, as clients send it.
+fn decimal(text: &str) -> Option<Value> {
+    let short = if text.contains('.') {
+        text.trim_end_matches('0').trim_end_matches('.')
+    } else {
+        text
+    };
+    serde_json::from_str::<serde_json::Number>(short)
+        .ok()
+        .map(Value::Number)
 }
 
 #[cfg(test)]

@@ -28,6 +28,13 @@ fn missing() -> ApiError {
     ApiError::new(404, 81_044, "Record does not exist.")
 }
 
+/// Whether two records of one name say the same, whatever their TTL and proxying.
+fn same_value(a: &Draft, b: &Draft) -> bool {
+    a.kind == b.kind
+        && a.priority == b.priority
+        && comparable(a.kind, &a.content) == comparable(b.kind, &b.content)
+}
+
 impl ZoneRecords {
     /// No records.
     pub(crate) fn new(zone: &str) -> Self {
@@ -52,6 +59,12 @@ impl ZoneRecords {
             .into_iter()
             .flatten()
             .filter_map(|row| self.rows.get(row))
+    }
+
+    /// Whether a record of this name, type and value exists.
+    pub(crate) fn holds(&self, draft: &Draft) -> bool {
+        self.named(&draft.name)
+            .any(|record| same_value(draft, &record.draft))
     }
 
     /// The record with this id.
