@@ -1,9 +1,9 @@
 //! The embedded table, read in place.
 //!
 //! `table.bin` is made by `build-catalog` from `data/operations.tsv` and the corrections. It is a
-//! header of section offsets and lengths followed by the sections: one of text, the
-//! others of fixed-width little-endian records. The sections are found at compile time; nothing is parsed at
-//! start-up. Every read is checked, and a record that is not there reads as an absent or empty
+//! header of section offsets and lengths followed by the sections: one of text, the others of
+//! fixed-width little-endian records. The sections are found at compile time; nothing is parsed
+//! at start-up. Every read is checked, and a record that is not there reads as an absent or empty
 //! value, never as a panic.
 
 static TABLE: &[u8] = include_bytes!("table.bin");
