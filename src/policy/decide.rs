@@ -265,23 +265,23 @@ impl Policy {
                 }
             }
         }
-        if ask.groups.is_empty() {
-            return;
-        }
+        let mut left = ask.groups.len();
         for block in self.index.blocks(&ask.principal.groups) {
+            if left == 0 {
+                return;
+            }
             let What::Group(group) = block.what else {
                 continue;
             };
-            if ask.groups.contains(group)
-                && visit(
-                    block,
-                    Via {
-                        family: ask.family,
-                        group: block.family,
-                    },
-                ) == Next::Stop
-            {
-                return;
+            if ask.groups.contains(group) {
+                left -= 1;
+                let via = Via {
+                    family: ask.family,
+                    group: block.family,
+                };
+                if visit(block, via) == Next::Stop {
+                    return;
+                }
             }
         }
     }
@@ -466,12 +466,14 @@ impl<'a> Items<'a> {
     fn each(self, mut visit: impl FnMut(Item<'a>)) {
         match self {
             Self::Records(records, changes) if !records.is_empty() => {
-                records
-                    .iter()
-                    .for_each(|record| visit(Item::Record(record, changes)));
+                for record in records {
+                    visit(Item::Record(record, changes));
+                }
             }
             Self::Purge(items) if !items.is_empty() => {
-                items.iter().for_each(|item| visit(Item::Purge(item)));
+                for item in items {
+                    visit(Item::Purge(item));
+                }
             }
             Self::Unread | Self::Records(..) | Self::Purge(_) => visit(Item::Unread),
         }

@@ -54,6 +54,10 @@ pub enum Reason {
     UnknownPrincipal,
 }
 
+/// The proof that a policy allowed a call. Nothing outside this module can make one.
+#[derive(Debug, Clone, Copy)]
+pub struct Permit(());
+
 impl Decision {
     pub(super) const fn denied(reason: Reason) -> Self {
         Self {
@@ -75,6 +79,12 @@ impl Decision {
     #[must_use]
     pub fn is_allowed(&self) -> bool {
         self.effect == Effect::Allow
+    }
+
+    /// What sending the call takes; only a decision that allows gives it.
+    #[must_use]
+    pub fn permit(&self) -> Option<Permit> {
+        self.is_allowed().then_some(Permit(()))
     }
 
     /// How bad it is for the caller: a denial by a grant, nothing matching, approval, allowed.

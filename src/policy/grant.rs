@@ -2,6 +2,7 @@
 
 use crate::catalog::Family;
 use crate::config::document::{self, Effect};
+use crate::config::{Condition, conditions_of};
 use crate::model::Timestamp;
 
 use super::RecordFacts;
@@ -208,34 +209,50 @@ impl Grant {
 
 /// The first condition of a grant that concerns every call and is not enforced yet.
 pub(super) fn unenforced(grant: &document::Grant) -> Option<&'static str> {
-    [
-        (!grant.source_ips.is_empty(), "source_ips"),
-        (grant.not_before.is_some(), "not_before"),
-        (grant.hours.is_some(), "hours"),
-        (grant.max_uses.is_some(), "max_uses"),
-        (grant.per_minute.is_some(), "per_minute"),
-        (grant.max_deletes_per_hour.is_some(), "max_deletes_per_hour"),
-    ]
-    .into_iter()
-    .find_map(|(is_set, key)| is_set.then_some(key))
+    conditions_of(grant)
+        .find(|condition| family_of(*condition) == Family::None && !condition.is_enforced())
+        .map(Condition::key)
 }
 
 /// The families whose conditions a grant has.
 pub(super) fn families(grant: &document::Grant) -> Families {
-    [
-        (grant.dns.is_some(), Family::Dns),
-        (grant.purge.is_some(), Family::Purge),
-        (grant.workers.is_some(), Family::Workers),
-        (grant.settings.is_some(), Family::Settings),
-        (grant.rulesets.is_some(), Family::Rulesets),
-        (grant.lists.is_some(), Family::Lists),
-        (grant.kv.is_some(), Family::Kv),
-        (grant.r2.is_some(), Family::R2),
-        (grant.graphql.is_some(), Family::Graphql),
-    ]
-    .into_iter()
-    .filter(|(is_set, _)| *is_set)
-    .fold(Families::NONE, |set, (_, family)| {
-        set.or(Families::of(family))
+    conditions_of(grant).fold(Families::NONE, |set, condition| {
+        set.or(Families::of(family_of(condition)))
     })
+}
+
+/// The product a condition speaks about; none when it concerns every call.
+fn family_of(condition: Condition) -> Family {
+    match condition {
+        Condition::Dns => Family::Dns,
+        Condition::Purge => Family::Purge,
+        Condition::Workers => Family::Workers,
+        Condition::Settings => Family::Settings,
+        Condition::Rulesets => Family::Rulesets,
+        Condition::Lists => Family::Lists,
+        Condition::Kv => Family::Kv,
+        Condition::R2 => Family::R2,
+        Condition::Graphql => Family::Graphql,
+        Condition::SourceIps
+        | Condition::NotBefore
+        | Condition::NotAfter
+        | Condition::Hours
+        | Condition::MaxUses
+        | Condition::PerMinute
+        | Condition::MaxDeletesPerHour => Family::None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::ENFORCED;
+
+    #[test]
+    fn what_the_configuration_calls_enforced_is_what_is_enforced_here() {
+        assert_eq!(
+            ENFORCED,
+            [Condition::Dns, Condition::Purge, Condition::NotAfter]
+        );
+    }
 }

@@ -4,7 +4,6 @@
 //! execution share it. Deciding is pure: no clock, no I/O, nothing asynchronous. Denied unless
 //! allowed; deny wins over approve, approve over allow; what cannot be judged works against the
 //! caller. A [`Decision`] is small; its words are made by [`Policy::explain`] only when asked for.
-//! See `docs/design/policy.md`.
 //!
 //! INVARIANT: the answer of [`Policy::decide`] depends on the policy and the request only.
 
@@ -22,7 +21,7 @@ mod visible;
 
 pub use compile::{CompileError, CompileProblem, compile};
 pub use decide::Pushdown;
-pub use decision::{Decision, Effect, GrantId, PrincipalId, Reason};
+pub use decision::{Decision, Effect, GrantId, Permit, PrincipalId, Reason};
 pub use request::{Facts, PurgeFacts, RecordFacts, Request, Resource, Target};
 pub use visible::Visible;
 

@@ -17,7 +17,7 @@ pub(super) struct PurgeMatcher {
     pub(super) prefixes: Vec<(Box<str>, Place)>,
     pub(super) hosts: Vec<Box<str>>,
     pub(super) tags: Vec<Box<str>>,
-    files: Vec<(Box<str>, Option<Place>)>,
+    pub(super) files: Vec<(Box<str>, Option<Place>)>,
     pub(super) everything: bool,
 }
 
@@ -222,7 +222,6 @@ impl PurgeMatcher {
         };
         let touched = match item {
             PurgeItem::Everything => true,
-            PurgeItem::Tag(_) => false,
             PurgeItem::Host(host) => places().flatten().any(|place| same_host(&place.host, host)),
             PurgeItem::File(_, Some(place)) => {
                 self.hosts.iter().any(|host| same_host(host, &place.host))
@@ -232,7 +231,7 @@ impl PurgeMatcher {
                 self.hosts.iter().any(|host| same_host(host, &place.host))
                     || places().flatten().any(|own| own.overlaps(place))
             }
-            PurgeItem::File(_, None) | PurgeItem::Prefix(_, None) => false,
+            PurgeItem::Tag(_) | PurgeItem::File(_, None) | PurgeItem::Prefix(_, None) => false,
         };
         let incomparable = match item {
             PurgeItem::Everything => false,

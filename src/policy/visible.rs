@@ -24,6 +24,27 @@ pub enum Visible<T> {
     Some(Vec<(T, String)>),
 }
 
+impl<T: PartialEq> Visible<T> {
+    /// Whether this one may be seen.
+    #[must_use]
+    pub fn sees(&self, id: &T) -> bool {
+        match self {
+            Self::All => true,
+            Self::AllExcept(hidden) => !hidden.contains(id),
+            Self::Some(shown) => shown.iter().any(|(shown, _)| shown == id),
+        }
+    }
+
+    /// How many there can be, where that is known.
+    #[must_use]
+    pub fn at_most(&self) -> Option<u64> {
+        match self {
+            Self::All | Self::AllExcept(_) => None,
+            Self::Some(shown) => Some(shown.len() as u64),
+        }
+    }
+}
+
 /// The operations that show zones and accounts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Showing {
