@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 
 use crate::api::Reply;
 use crate::faults::Fault;
-use crate::ledger::Ledger;
 use crate::limits::Limiter;
 use crate::query::Query;
 use crate::seed;
@@ -91,7 +90,7 @@ fn answer(
 /// Everything as it was at the start, the clock included.
 fn reset(shared: &Shared) {
     *lock(&shared.world) = seed::world();
-    *lock(&shared.ledger) = Ledger::new(shared.ledger_body_bytes);
+    lock(&shared.ledger).clear(shared.ledger_body_bytes);
     lock(&shared.faults).clear();
     *lock(&shared.limiter) = Limiter::default();
     shared.clock.reset();

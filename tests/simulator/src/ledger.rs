@@ -9,7 +9,6 @@ use std::collections::VecDeque;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
 use hyper::{HeaderMap, Method, Uri};
 use serde_json::json;
 
@@ -23,18 +22,26 @@ const MAX_BODY_BYTES: usize = 512 * 1024 * 1024;
 #[derive(Debug)]
 struct Entry {
     time: Now,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-    ray: String,
-    body: Bytes,
+    /// Ray, method, path, query and the headers' names and values, each followed by a NUL, which
+    /// none of them can hold. A copy of its own: a header map would keep whole read buffers alive.
+    head: Box<[u8]>,
+    body: Box<[u8]>,
     truncated: bool,
     status: Option<u16>,
+}
+
+/// Names an entry; worthless after the ledger was cleared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct EntryId {
+    era: u64,
+    n: u64,
 }
 
 /// The recorded requests, oldest first.
 #[derive(Debug)]
 pub(crate) struct Ledger {
+    /// How often the ledger was cleared, so that a late answer does not mark a later request.
+    era: u64,
     first: u64,
     entries: VecDeque<Entry>,
     body_bytes: usize,
@@ -45,6 +52,7 @@ impl Ledger {
     /// An empty ledger that keeps at most `body_limit` bytes of each body.
     pub(crate) fn new(body_limit: usize) -> Self {
         Self {
+            era: 0,
             first: 1,
             entries: VecDeque::new(),
             body_bytes: 0,
@@ -52,52 +60,56 @@ impl Ledger {
         }
     }
 
+    /// Forgets everything and counts from 1 again.
+    pub(crate) fn clear(&mut self, body_limit: usize) {
+        *self = Self {
+            era: self.era + 1,
+            ..Self::new(body_limit)
+        };
+    }
+
     /// Changes how much of each later body is kept.
     pub(crate) fn set_body_limit(&mut self, bytes: usize) {
         self.body_limit = bytes;
     }
 
-    /// Records the head of a request; the number returned names the entry.
+    /// Records the head of a request.
     pub(crate) fn begin(
         &mut self,
         time: Now,
-        method: Method,
-        uri: Uri,
-        headers: HeaderMap,
-        ray: String,
-    ) -> u64 {
+        method: &Method,
+        uri: &Uri,
+        headers: &HeaderMap,
+        ray: &str,
+    ) -> EntryId {
         self.entries.push_back(Entry {
             time,
-            method,
-            uri,
-            headers,
-            ray,
-            body: Bytes::new(),
+            head: pack(method, uri, headers, ray),
+            body: Box::default(),
             truncated: false,
             status: None,
         });
         self.shrink();
-        self.first + self.entries.len() as u64 - 1
+        EntryId {
+            era: self.era,
+            n: self.first + self.entries.len() as u64 - 1,
+        }
     }
 
-    /// Adds the body of entry `n`, up to the limit.
-    pub(crate) fn body(&mut self, n: u64, body: &Bytes) {
+    /// Adds the body of an entry, up to the limit.
+    pub(crate) fn body(&mut self, id: EntryId, body: &[u8]) {
         let limit = self.body_limit;
-        if let Some(entry) = self.entry(n) {
+        if let Some(entry) = self.entry(id) {
             entry.truncated = body.len() > limit;
-            entry.body = if entry.truncated {
-                Bytes::copy_from_slice(body.get(..limit).unwrap_or_default())
-            } else {
-                body.clone()
-            };
+            entry.body = Box::from(body.get(..limit).unwrap_or(body));
             self.body_bytes += body.len().min(limit);
             self.shrink();
         }
     }
 
-    /// Adds the status of entry `n`.
-    pub(crate) fn finish(&mut self, n: u64, status: u16) {
-        if let Some(entry) = self.entry(n) {
+    /// Adds the status of an entry.
+    pub(crate) fn finish(&mut self, id: EntryId, status: u16) {
+        if let Some(entry) = self.entry(id) {
             entry.status = Some(status);
         }
     }
@@ -107,26 +119,26 @@ impl Ledger {
         let skip = usize::try_from((after + 1).saturating_sub(self.first)).unwrap_or(usize::MAX);
         let mut out = String::new();
         for (n, entry) in (self.first..).zip(&self.entries).skip(skip) {
-            let headers: Vec<[String; 2]> = entry
-                .headers
-                .iter()
-                .map(|(k, v)| {
-                    [
-                        k.as_str().to_owned(),
-                        String::from_utf8_lossy(v.as_bytes()).into_owned(),
-                    ]
-                })
-                .collect();
+            let mut pieces = entry
+                .head
+                .split(|b| *b == 0)
+                .map(|piece| String::from_utf8_lossy(piece));
+            let mut next = || pieces.next().unwrap_or_default();
+            let (ray, method, path, query) = (next(), next(), next(), next());
+            let mut headers = Vec::new();
+            while let (Some(name), Some(value)) = (pieces.next(), pieces.next()) {
+                headers.push([name, value]);
+            }
             let mut line = json!({
                 "n": n,
                 "time": entry.time.rfc3339(),
-                "method": entry.method.as_str(),
-                "path": entry.uri.path(),
-                "query": entry.uri.query().unwrap_or_default(),
+                "method": method,
+                "path": path,
+                "query": query,
                 "headers": headers,
                 "body_base64": STANDARD.encode(&entry.body),
                 "status": entry.status,
-                "cf_ray": entry.ray,
+                "cf_ray": ray,
             });
             if let (true, Some(map)) = (entry.truncated, line.as_object_mut()) {
                 map.insert("truncated".to_owned(), json!(true));
@@ -137,8 +149,10 @@ impl Ledger {
         out
     }
 
-    fn entry(&mut self, n: u64) -> Option<&mut Entry> {
-        let index = n.checked_sub(self.first)?;
+    fn entry(&mut self, id: EntryId) -> Option<&mut Entry> {
+        let index =
+            id.n.checked_sub(self.first)
+                .filter(|_| id.era == self.era)?;
         self.entries.get_mut(usize::try_from(index).ok()?)
     }
 
@@ -153,26 +167,46 @@ impl Ledger {
     }
 }
 
+fn pack(method: &Method, uri: &Uri, headers: &HeaderMap, ray: &str) -> Box<[u8]> {
+    let mut head = Vec::with_capacity(512);
+    let start = [
+        ray,
+        method.as_str(),
+        uri.path(),
+        uri.query().unwrap_or_default(),
+    ];
+    let fields = start.into_iter().map(str::as_bytes).chain(
+        headers
+            .iter()
+            .flat_map(|(name, value)| [name.as_str().as_bytes(), value.as_bytes()]),
+    );
+    for field in fields {
+        head.extend_from_slice(field);
+        head.push(0);
+    }
+    head.into_boxed_slice()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn begin(ledger: &mut Ledger) -> u64 {
+    fn begin(ledger: &mut Ledger) -> EntryId {
         ledger.begin(
             Now(0),
-            Method::GET,
-            Uri::from_static("/client/v4/zones?page=2"),
-            HeaderMap::new(),
-            "ray".to_owned(),
+            &Method::GET,
+            &Uri::from_static("/client/v4/zones?page=2"),
+            &HeaderMap::new(),
+            "ray",
         )
     }
 
     #[test]
     fn a_request_without_an_answer_has_status_null() {
         let mut ledger = Ledger::new(4);
-        let n = begin(&mut ledger);
-        assert_eq!(n, 1);
+        begin(&mut ledger);
         let line: serde_json::Value = serde_json::from_str(&ledger.render(0)).unwrap();
+        assert_eq!(line["n"], 1);
         assert_eq!(line["status"], serde_json::Value::Null);
         assert_eq!(line["path"], "/client/v4/zones");
         assert_eq!(line["query"], "page=2");
@@ -182,12 +216,24 @@ mod tests {
     fn a_body_above_the_limit_is_cut_and_says_so() {
         let mut ledger = Ledger::new(4);
         let n = begin(&mut ledger);
-        ledger.body(n, &Bytes::from_static(b"abcdef"));
+        ledger.body(n, b"abcdef");
         ledger.finish(n, 200);
         let line: serde_json::Value = serde_json::from_str(&ledger.render(0)).unwrap();
         assert_eq!(line["body_base64"], STANDARD.encode("abcd"));
         assert_eq!(line["truncated"], true);
         assert_eq!(line["status"], 200);
+    }
+
+    #[test]
+    fn an_answer_from_before_the_ledger_was_cleared_marks_nothing() {
+        let mut ledger = Ledger::new(4);
+        let old = begin(&mut ledger);
+        ledger.clear(4);
+        begin(&mut ledger);
+        ledger.finish(old, 200);
+        let line: serde_json::Value = serde_json::from_str(&ledger.render(0)).unwrap();
+        assert_eq!(line["n"], 1);
+        assert_eq!(line["status"], serde_json::Value::Null);
     }
 
     #[test]

@@ -22,7 +22,7 @@ use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{HeaderMap, Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -32,7 +32,7 @@ use crate::api::{ApiError, Reply};
 use crate::auth;
 use crate::clock::Clock;
 use crate::control;
-use crate::faults::{Action, Faults, Reset};
+use crate::faults::{Action, Faults, Headers, Reset};
 use crate::ids::mix;
 use crate::io::Socket;
 use crate::ledger::Ledger;
@@ -194,8 +194,9 @@ async fn accept(listener: std::net::TcpListener, shared: Arc<Shared>) {
             let service =
                 service_fn(|request| serve(Arc::clone(&shared), request, Arc::clone(&reset)));
             // A connection that ends in an error has nobody left to tell.
+            // No timeout: a pool upstream of the tests may keep a connection idle for long.
             let _ = http1::Builder::new()
-                .timer(TokioTimer::new())
+                .header_read_timeout(None)
                 .max_buf_size(1024 * 1024)
                 .serve_connection(TokioIo::new(socket), service)
                 .await;
@@ -242,16 +243,16 @@ async fn serve(
     }
     // 1.
     let ray = shared.next_ray();
-    let n = lock(&shared.ledger).begin(
+    let entry = lock(&shared.ledger).begin(
         shared.clock.now(),
-        head.method.clone(),
-        head.uri.clone(),
-        head.headers.clone(),
-        ray.clone(),
+        &head.method,
+        &head.uri,
+        &head.headers,
+        &ray,
     );
     let body = body.collect().await.map_err(|_| Cut)?.to_bytes();
     if !body.is_empty() {
-        lock(&shared.ledger).body(n, &body);
+        lock(&shared.ledger).body(entry, &body);
     }
     // 2.
     let action = lock(&shared.faults)
@@ -278,7 +279,7 @@ async fn serve(
     if action.half_body == Some(true) {
         halve(&mut response);
     }
-    lock(&shared.ledger).finish(n, response.status().as_u16());
+    lock(&shared.ledger).finish(entry, response.status().as_u16());
     Ok(response)
 }
 
@@ -308,20 +309,17 @@ fn instead(action: &Action, received: &HeaderMap) -> Option<Response<Sending>> {
         );
     }
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    for (position, (name, value)) in (0_usize..).zip(
-        action
-            .headers
-            .iter()
-            .flat_map(|headers| headers.pairs().into_iter()),
-    ) {
+    let given = action.headers.iter().flat_map(Headers::pairs);
+    for (name, value) in given {
         let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value))
         else {
             continue;
         };
-        if position == 0 || name == CONTENT_TYPE {
-            headers.remove(&name);
+        if name == CONTENT_TYPE {
+            headers.insert(name, value);
+        } else {
+            headers.append(name, value);
         }
-        headers.append(name, value);
     }
     let status = StatusCode::from_u16(status?).ok()?;
     let mut response = Response::new(Sending::whole(body));

@@ -309,7 +309,7 @@ fn value(
             .map(|a| a.to_string()),
         // The trailing dot of a host name is not kept.
         "CNAME" | "MX" | "NS" | "PTR" => names::target(text),
-        // Wire format: up to 255 octets a string; the API splits longer ones itself.
+        // The bound on length is a hypothesis.
         _ => Some(text.to_owned()).filter(|t| !t.is_empty() && t.len() <= 4096),
     };
     kept.map(|c| (c, None)).ok_or_else(|| invalid_content(kind))

@@ -231,3 +231,26 @@ fn a_long_body_is_cut_in_the_ledger() {
     assert_eq!(line["truncated"], true);
     assert_eq!(line["body_base64"].as_str().unwrap().len(), 12);
 }
+
+#[test]
+fn a_fault_may_repeat_a_header_and_change_the_content_type() {
+    let sim = Sim::start();
+    let headers = json!([
+        ["set-cookie", "a=1"],
+        ["set-cookie", "b=2"],
+        ["content-type", "text/html"]
+    ]);
+    fault(
+        &sim,
+        &json!([{"action": {"status": 200, "headers": headers, "body": {"success": false}}}]),
+    );
+    let answer = sim.get("/user");
+    let cookies = answer
+        .headers
+        .iter()
+        .filter(|(k, _)| k == "set-cookie")
+        .count();
+    assert_eq!(cookies, 2);
+    assert_eq!(answer.header("content-type"), Some("text/html"));
+    assert_eq!(answer.json(), json!({"success": false}));
+}
