@@ -1,0 +1,140 @@
+//! What an apply would change, by name, and the document as TOML again.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::document::{AuditOptions, Document};
+
+/// One thing an apply changes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Change {
+    /// What it is.
+    pub kind: ChangeKind,
+    /// Its name.
+    pub name: String,
+    /// What happens to it.
+    pub action: Action,
+    /// How it was; absent for what is new.
+    pub before: Option<Value>,
+    /// How it will be; absent for what goes.
+    pub after: Option<Value>,
+}
+
+/// What a [`Change`] is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChangeKind {
+    /// An option of the document as a whole.
+    Setting,
+    /// A principal; with it go its keys.
+    Principal,
+    /// A grant.
+    Grant,
+    /// A job.
+    Job,
+}
+
+/// What happens to the thing a [`Change`] is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// It is new.
+    Create,
+    /// It stays under its name but differs.
+    Update,
+    /// It goes.
+    Delete,
+}
+
+/// The changes that lead from one valid document to another: section by section, what is new or
+/// differs in the order of `after`, then what goes in the order of `before`. Order itself is no
+/// change.
+#[must_use]
+pub fn plan(before: &Document, after: &Document) -> Vec<Change> {
+    let mut changes = Vec::new();
+    let setting = |audit: &AuditOptions| [("audit".to_owned(), json(audit))];
+    section(
+        ChangeKind::Setting,
+        setting(&before.audit),
+        setting(&after.audit),
+        &mut changes,
+    );
+    let principals = |document: &Document| named(&document.principals, |item| &item.name);
+    section(
+        ChangeKind::Principal,
+        principals(before),
+        principals(after),
+        &mut changes,
+    );
+    let grants = |document: &Document| named(&document.grants, |item| &item.name);
+    section(
+        ChangeKind::Grant,
+        grants(before),
+        grants(after),
+        &mut changes,
+    );
+    let jobs = |document: &Document| named(&document.jobs, |item| &item.name);
+    section(ChangeKind::Job, jobs(before), jobs(after), &mut changes);
+    changes
+}
+
+fn named<T: Serialize>(items: &[T], name: impl Fn(&T) -> &String) -> Vec<(String, Value)> {
+    items
+        .iter()
+        .map(|item| (name(item).clone(), json(item)))
+        .collect()
+}
+
+/// The document's types have text keys and finite numbers only, so they always have a JSON form.
+fn json<T: Serialize>(item: &T) -> Value {
+    serde_json::to_value(item).unwrap_or_default()
+}
+
+fn section(
+    kind: ChangeKind,
+    before: impl IntoIterator<Item = (String, Value)>,
+    after: impl IntoIterator<Item = (String, Value)>,
+    changes: &mut Vec<Change>,
+) {
+    let before: Vec<_> = before.into_iter().collect();
+    let mut gone: BTreeMap<&str, &Value> = before
+        .iter()
+        .map(|(name, item)| (name.as_str(), item))
+        .collect();
+    for (name, item) in after {
+        let was = gone.remove(name.as_str());
+        if was == Some(&item) {
+            continue;
+        }
+        changes.push(Change {
+            kind,
+            name,
+            action: if was.is_some() {
+                Action::Update
+            } else {
+                Action::Create
+            },
+            before: was.cloned(),
+            after: Some(item),
+        });
+    }
+    let gone = before
+        .iter()
+        .filter(|(name, _)| gone.contains_key(name.as_str()));
+    changes.extend(gone.map(|(name, item)| Change {
+        kind,
+        name: name.clone(),
+        action: Action::Delete,
+        before: Some(item.clone()),
+        after: None,
+    }));
+}
+
+/// The document as TOML, for whoever asks for it as such. Comments and order of keys are not kept.
+#[must_use]
+pub fn to_toml(document: &Document) -> String {
+    // As with JSON, every document has a TOML form: `read` lets no null through.
+    toml::to_string(document).unwrap_or_default()
+}

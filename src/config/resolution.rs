@@ -1,0 +1,152 @@
+//! Zone and account names, and the ids they stood for when the document was applied.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::document::Document;
+use super::path::At;
+use super::problem::Problem;
+use super::read::Source;
+use crate::model::{AccountId, ZoneId};
+
+/// What must be looked up before a document can be applied.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Names<'d> {
+    /// Zones, each once, in the order of the document.
+    pub zones: Vec<Name<'d>>,
+    /// Accounts, each once, in the order of the document.
+    pub accounts: Vec<Name<'d>>,
+}
+
+/// A zone or account as written: a name, or an id where it has the form of one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Name<'d> {
+    /// The text.
+    pub text: &'d str,
+    /// Where it first occurs, such as `grants[0].zones[0]`.
+    pub field: String,
+}
+
+impl Name<'_> {
+    /// The id, if this is a zone that is written as one.
+    #[must_use]
+    pub fn zone_id(&self) -> Option<ZoneId> {
+        self.text.parse().ok()
+    }
+
+    /// The id, if this is an account that is written as one.
+    #[must_use]
+    pub fn account_id(&self) -> Option<AccountId> {
+        self.text.parse().ok()
+    }
+}
+
+/// Every zone and account that the grants name, but for `*`.
+#[must_use]
+pub fn names_to_resolve(document: &Document) -> Names<'_> {
+    let mut names = Names::default();
+    let mut known_zones = BTreeSet::new();
+    let mut known_accounts = BTreeSet::new();
+    let grants = At::Root;
+    let grants = grants.key("grants");
+    for (index, grant) in document.grants.iter().enumerate() {
+        let at = grants.item(index);
+        collect(
+            &grant.zones,
+            &at.key("zones"),
+            &mut known_zones,
+            &mut names.zones,
+        );
+        collect(
+            &grant.accounts,
+            &at.key("accounts"),
+            &mut known_accounts,
+            &mut names.accounts,
+        );
+    }
+    names
+}
+
+fn collect<'d>(
+    texts: &'d [String],
+    at: &At<'_>,
+    known: &mut BTreeSet<&'d str>,
+    names: &mut Vec<Name<'d>>,
+) {
+    for (index, text) in texts.iter().enumerate() {
+        if text != "*" && known.insert(text) {
+            names.push(Name {
+                text,
+                field: at.item(index).to_path().to_string(),
+            });
+        }
+    }
+}
+
+/// What the names of a document stood for when it was applied. Stored beside it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resolution {
+    /// By zone as written.
+    #[serde(default)]
+    pub zones: BTreeMap<String, ZoneRef>,
+    /// By account as written.
+    #[serde(default)]
+    pub accounts: BTreeMap<String, AccountRef>,
+}
+
+/// A zone that exists.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ZoneRef {
+    /// Its id.
+    pub id: ZoneId,
+    /// Its name.
+    pub name: String,
+    /// The account it belongs to.
+    pub account: AccountId,
+}
+
+/// An account that exists.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountRef {
+    /// Its id.
+    pub id: AccountId,
+    /// Its name.
+    pub name: String,
+}
+
+impl Resolution {
+    /// A problem for every zone and account of the document that was looked up in vain.
+    #[must_use]
+    pub fn missing(&self, source: &Source) -> Vec<Problem> {
+        let names = names_to_resolve(&source.document);
+        let zones = names
+            .zones
+            .iter()
+            .filter(|name| !self.zones.contains_key(name.text))
+            .map(|name| (name, "upstream account has no zone", "no zone has the id"));
+        let accounts = names
+            .accounts
+            .iter()
+            .filter(|name| !self.accounts.contains_key(name.text))
+            .map(|name| {
+                (
+                    name,
+                    "upstream credential has no account",
+                    "no account has the id",
+                )
+            });
+        zones
+            .chain(accounts)
+            .map(|(name, unknown_name, unknown_id)| Problem {
+                line: source.line_of(&name.field),
+                field: name.field.clone(),
+                message: if name.zone_id().is_some() {
+                    format!("{unknown_id} {:?}.", name.text)
+                } else {
+                    format!("the {unknown_name} {:?}.", name.text)
+                },
+            })
+            .collect()
+    }
+}
