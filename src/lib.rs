@@ -7,7 +7,15 @@
 //! A call flows `edge → identity → policy → audit intent → upstream → audit outcome`; see
 //! `docs/architecture.md`.
 
+pub mod api;
+pub mod audit;
 pub mod catalog;
 pub mod config;
+pub mod edge;
+pub mod gateway;
+pub mod identity;
 pub mod model;
 pub mod policy;
+pub mod settings;
+pub mod store;
+pub mod upstream;

@@ -278,6 +278,7 @@ fn with_request<R>(
         },
     };
     judge(&Request {
+        is_own: false,
         principal: policy.principal(who).unwrap(),
         target,
         resources: &resources,

@@ -117,6 +117,7 @@ fn time(policy: &Policy, size: usize, grants_are_shared: bool, has_record: bool)
         let operation = catalog::resolve(Method::Post, black_box(&path))?.operation;
         let target = Target::Operation(operation);
         let request = Request {
+            is_own: false,
             principal,
             target,
             resources: &resources,

@@ -67,7 +67,9 @@ impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
         text.parse().map_err(|_| {
-            serde::de::Error::custom(format_args!("`{text}` is not an RFC 3339 time, such as 2026-11-01T12:00:00Z"))
+            serde::de::Error::custom(format_args!(
+                "`{text}` is not an RFC 3339 time, such as 2026-11-01T12:00:00Z"
+            ))
         })
     }
 }

@@ -167,7 +167,8 @@ impl Policy {
         Some(match request.target {
             Target::Operation(operation) => {
                 let groups = operation.groups();
-                let is_named_only = operation.escalates()
+                let is_named_only = request.is_own
+                    || operation.escalates()
                     || operation.named_only()
                     || operation.body() == BodyClass::Judge(Judged::Unjudgeable);
                 Ask {
@@ -176,7 +177,7 @@ impl Policy {
                     family: operation.family(),
                     scope: operation.scope(),
                     groups: groups.intersection(&principal.held),
-                    nothing: if operation.escalates() {
+                    nothing: if operation.escalates() || request.is_own {
                         Reason::Escalation
                     } else if is_named_only || groups.is_empty() {
                         Reason::NamedOnly

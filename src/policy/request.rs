@@ -16,6 +16,9 @@ pub struct Request<'a> {
     pub resources: &'a [Resource],
     /// What is known of the records or the purge the call is about.
     pub facts: Facts<'a>,
+    /// Whether only a grant that names the operation reaches it, although others of its kind are
+    /// reached by group: the call touches Zonekeeper itself.
+    pub is_own: bool,
     /// The instant at which it is decided.
     pub now: Timestamp,
 }

@@ -409,18 +409,6 @@ pub const UNJUDGEABLE: &[(&str, &str)] = &[
         "POST,PUT /zones/{}/email/routing/rules/**",
         "hands mail to scripts and addresses",
     ),
-    (
-        "POST /zones/{}/dns_records/import",
-        "the records are in a zone file",
-    ),
-    (
-        "POST /zones/{}/dns_records/scan",
-        "adds records of any name",
-    ),
-    (
-        "POST /zones/{}/dns_records/scan/review",
-        "adds records of any name",
-    ),
     // Logs that leave the account.
     (
         "POST,PUT @/logpush/jobs/**",

@@ -1,0 +1,239 @@
+//! `config`: read, plan, apply.
+
+use http::StatusCode;
+use serde_json::json;
+
+use super::envelope::success;
+use super::route::{Admitted, Call, store_refusal};
+use crate::audit::Action;
+use crate::config::document::{Document, PrincipalKind};
+use crate::config::{
+    Change, Format, MAX_DOCUMENT_BYTES, ReadError, Resolution, plan, read, to_toml, validate,
+};
+use crate::gateway::{Code, Gateway, Refusal, Reply, World, query_param};
+use crate::policy::compile;
+use crate::store::{ApplyConflict, Database, StoredConfig};
+
+/// A document that passed every check, beside the one in force.
+struct Candidate {
+    document: Document,
+    resolution: Resolution,
+    source: String,
+    format: Format,
+    current: StoredConfig,
+    changes: Vec<Change>,
+    messages: Vec<String>,
+}
+
+impl<D: Database, W: World> Gateway<'_, D, W> {
+    /// `GET /config`: `{version, document}`, or the document alone as TOML where the caller accepts
+    /// only that.
+    pub(super) async fn read_config(&self, call: &Call<'_>) -> Result<Reply<W::Response>, Refusal> {
+        let current = self.current_config().await?;
+        if call
+            .inbound
+            .accept
+            .is_some_and(|accept| accept.trim().starts_with("application/toml"))
+        {
+            let body = current.toml.unwrap_or_else(|| to_toml(&current.document));
+            return Ok(Reply::Own {
+                status: StatusCode::OK,
+                body,
+                content_type: "application/toml",
+                retry_after_secs: None,
+            });
+        }
+        success(
+            StatusCode::OK,
+            json!({"version": current.version, "document": current.document}),
+            &[],
+        )
+    }
+
+    /// `POST /config/plan`: what an apply would change. Changes nothing.
+    pub(super) async fn plan_config(&self, call: &Call<'_>) -> Result<Reply<W::Response>, Refusal> {
+        let candidate = self.candidate(call).await?;
+        success(
+            StatusCode::OK,
+            json!({"version": candidate.current.version, "changes": candidate.changes}),
+            &candidate.messages,
+        )
+    }
+
+    /// `PUT /config`: makes the document the one in force.
+    ///
+    /// 1. The document is read, checked, its names looked up, and compiled: 400 and nothing
+    ///    changed if any of it fails, each problem named with line and field; 413 over 1 MiB.
+    /// 2. `expected_version`, where given, must be the version in force: 412.
+    /// 3. Version, keys of principals that are gone and the audit event are stored in one batch.
+    pub(super) async fn apply_config(
+        &self,
+        call: &Call<'_>,
+        admitted: &Admitted,
+    ) -> Result<Reply<W::Response>, Refusal> {
+        let expected = expected_version(call.query)?;
+        let candidate = self.candidate(call).await?; // (1)
+        let conflict = |version: i64| {
+            Refusal::new(
+                Code::ConfigVersion,
+                format!(
+                    "The configuration in force is not version {version}; read it again and plan anew. Nothing was changed."
+                ),
+            )
+        };
+        let before = candidate.current.version;
+        if let Some(expected) = expected.filter(|expected| *expected != before) {
+            return Err(conflict(expected)); // (2)
+        }
+        let removed = removed_principals(&candidate.current.document, &candidate.document);
+        let count = match candidate.changes.len() {
+            1 => "1 change".to_owned(),
+            count => format!("{count} changes"),
+        };
+        let action = Action::new(format!(
+            "apply configuration version {} ({count})",
+            before + 1
+        ));
+        let event = self.change_event(call, "zonekeeper-config-apply", admitted, action);
+        let applied = self
+            .store
+            .apply_config(
+                before,
+                &candidate.document,
+                &candidate.source,
+                candidate.format,
+                &candidate.resolution,
+                &removed,
+                &event,
+                self.world.now(),
+            )
+            .await; // (3)
+        self.view.forget();
+        match applied {
+            Ok(Ok(version)) => success(
+                StatusCode::OK,
+                json!({"version": version, "changes": candidate.changes}),
+                &candidate.messages,
+            ),
+            Ok(Err(ApplyConflict)) => Err(conflict(before)),
+            Err(error) => {
+                self.world.log(&format!("apply a configuration: {error}"));
+                Err(store_refusal(&error))
+            }
+        }
+    }
+
+    async fn current_config(&self) -> Result<StoredConfig, Refusal> {
+        let unavailable = |error| {
+            self.world.log(&format!("read the configuration: {error}"));
+            store_refusal(&error)
+        };
+        // The view brings the schema up to date where that is due.
+        self.view
+            .current(self.store, self.world.now())
+            .await
+            .map_err(unavailable)?;
+        self.store.current_config().await.map_err(unavailable)
+    }
+
+    /// Reads and checks the document in the body.
+    async fn candidate(&self, call: &Call<'_>) -> Result<Candidate, Refusal> {
+        let format = format_of(call.inbound.content_type)?;
+        let bytes = self.api_body(call, MAX_DOCUMENT_BYTES).await?;
+        let source = read(&bytes, format).map_err(read_refusal)?;
+        let mut messages = validate(&source).map_err(invalid)?;
+        let current = self.current_config().await?;
+        let resolution = self.resolve_names(&source.document).await?;
+        let missing = resolution.missing(&source);
+        if !missing.is_empty() {
+            return Err(invalid(missing));
+        }
+        compile(&source.document, &resolution).map_err(|error| {
+            Refusal::new(
+                Code::InvalidConfig,
+                format!("The configuration cannot be used: {error}."),
+            )
+        })?;
+        let changes = plan(&current.document, &source.document);
+        if changes.is_empty() {
+            messages.push("Nothing differs from the configuration in force.".to_owned());
+        }
+        Ok(Candidate {
+            document: source.document,
+            resolution,
+            source: String::from_utf8(bytes).unwrap_or_default(),
+            format,
+            current,
+            changes,
+            messages,
+        })
+    }
+}
+
+fn expected_version(query: Option<&str>) -> Result<Option<i64>, Refusal> {
+    let wrong = || {
+        Refusal::new(
+            Code::InvalidParams,
+            "The query parameter `expected_version` must be one whole number.",
+        )
+    };
+    match query_param(query, "expected_version").map_err(|_| wrong())? {
+        None => Ok(None),
+        Some(text) => text.parse().map(Some).map_err(|_| wrong()),
+    }
+}
+
+fn format_of(content_type: Option<&str>) -> Result<Format, Refusal> {
+    let media_type = content_type
+        .and_then(|value| value.split(';').next())
+        .unwrap_or_default()
+        .trim();
+    match media_type {
+        "application/toml" => Ok(Format::Toml),
+        "application/json" => Ok(Format::Json),
+        _ => Err(Refusal::new(
+            Code::InvalidParams,
+            "A configuration is sent with the header Content-Type: application/toml, or application/json.",
+        )),
+    }
+}
+
+fn read_refusal(error: ReadError) -> Refusal {
+    match error {
+        ReadError::NotUtf8 | ReadError::TooDeep { .. } => {
+            Refusal::new(Code::MalformedBody, error.to_string())
+        }
+        ReadError::DuplicateKey { .. } => Refusal::new(Code::DuplicateKey, error.to_string()),
+        ReadError::Invalid(problems) => invalid(problems),
+    }
+}
+
+/// Every problem as an error of its own, the first of them as the message.
+fn invalid(problems: Vec<crate::config::Problem>) -> Refusal {
+    let mut texts = problems.into_iter().map(|problem| problem.to_string());
+    let first = texts
+        .next()
+        .unwrap_or_else(|| "The configuration has errors.".to_owned());
+    Refusal {
+        further: texts.collect(),
+        ..Refusal::new(Code::InvalidConfig, first)
+    }
+}
+
+/// Principals that no longer use keys: gone, or of another kind now. Their keys end for good.
+fn removed_principals(before: &Document, after: &Document) -> Vec<String> {
+    let uses_keys = |document: &Document, name: &str| {
+        document
+            .principals
+            .iter()
+            .any(|principal| principal.name == name && principal.kind == PrincipalKind::Key)
+    };
+    before
+        .principals
+        .iter()
+        .filter(|principal| {
+            principal.kind == PrincipalKind::Key && !uses_keys(after, &principal.name)
+        })
+        .map(|principal| principal.name.clone())
+        .collect()
+}

@@ -1,0 +1,68 @@
+//! `POST /decide`: would this pass?
+
+use http::StatusCode;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::envelope::{read_body, success};
+use crate::gateway::{Code, Gateway, Question, Refusal, Reply, World};
+use crate::model::Timestamp;
+use crate::store::Database;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Body {
+    principal: String,
+    method: String,
+    path: String,
+    #[serde(default)]
+    query: Option<String>,
+    #[serde(default)]
+    body: Option<Value>,
+    #[serde(default)]
+    source_ip: Option<String>,
+    #[serde(default)]
+    at: Option<Timestamp>,
+}
+
+impl<D: Database, W: World> Gateway<'_, D, W> {
+    /// `POST /decide` `{principal, method, path, query?, body?, source_ip?, at?}` →
+    /// `{decision, grant, reason, operation}`. Never calls upstream.
+    pub(super) async fn decide_question(&self) -> Result<Reply<W::Response>, Refusal> {
+        let bytes = self
+            .world
+            .caller_body(crate::gateway::JUDGED_BODY_CAP)
+            .await
+            .map_err(|_| {
+                Refusal::new(
+                    Code::MalformedBody,
+                    "The body is too large or did not arrive whole.",
+                )
+            })?;
+        let body: Body = read_body(&bytes)?;
+        if let Some(ip) = &body.source_ip
+            && ip.parse::<std::net::IpAddr>().is_err()
+        {
+            return Err(Refusal::new(
+                Code::InvalidParams,
+                "The field `source_ip` must be an IP address.",
+            ));
+        }
+        let json = body.body.map(|value| value.to_string());
+        let question = Question {
+            principal: &body.principal,
+            method: &body.method,
+            path: &body.path,
+            query: body.query.as_deref(),
+            body: json.as_deref(),
+            source_ip: body.source_ip.as_deref(),
+            at: body.at.unwrap_or_else(|| self.world.now()),
+        };
+        let preview = self.preview(&question).await?;
+        success(
+            StatusCode::OK,
+            json!({"decision": preview.decision, "grant": preview.grant, "reason": preview.reason, "operation": preview.operation}),
+            &[],
+        )
+    }
+}

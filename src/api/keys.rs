@@ -1,0 +1,268 @@
+//! `principals/{name}/keys`: mint, list, roll, revoke.
+
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::envelope::{read_body, success};
+use super::route::{Admitted, Call, store_refusal};
+use crate::audit::Action;
+use crate::config::document::PrincipalKind;
+use crate::gateway::{Code, Gateway, Refusal, Reply, World};
+use crate::identity::{Key, KeyId, KeyRecord, KeyState};
+use crate::model::Timestamp;
+use crate::store::Database;
+
+/// Most bytes of a body here.
+const BODY_CAP: usize = 64 * 1024;
+/// Most characters of a note.
+const NOTE_CHARS: usize = 200;
+/// Longest overlap of two keys: thirty days.
+const MAX_OVERLAP_SECS: u32 = 30 * 86_400;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Mint {
+    #[serde(default)]
+    expires_on: Option<Timestamp>,
+    #[serde(default)]
+    note: Option<String>,
+    #[serde(default)]
+    legacy: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Roll {
+    #[serde(default)]
+    overlap_secs: u32,
+}
+
+/// A key as a list shows it.
+#[derive(Serialize)]
+struct Shown {
+    id: String,
+    status: &'static str,
+    created_on: Timestamp,
+    expires_on: Option<Timestamp>,
+    revoked_on: Option<Timestamp>,
+    last_used_on: Option<Timestamp>,
+    note: Option<String>,
+    legacy: bool,
+}
+
+impl<D: Database, W: World> Gateway<'_, D, W> {
+    /// `POST /principals/{name}/keys` `{expires_on?, note?, legacy?}` → `{id, key, expires_on}`, the
+    /// only time the key is seen.
+    pub(super) async fn mint_key(
+        &self,
+        call: &Call<'_>,
+        admitted: &Admitted,
+        name: &str,
+    ) -> Result<Reply<W::Response>, Refusal> {
+        let body: Mint = read_body(&self.api_body(call, BODY_CAP).await?)?;
+        let now = self.world.now();
+        if body.expires_on.is_some_and(|at| at <= now) {
+            return Err(Refusal::new(
+                Code::InvalidParams,
+                "The field `expires_on` must be in the future.",
+            ));
+        }
+        if body
+            .note
+            .as_ref()
+            .is_some_and(|note| note.chars().count() > NOTE_CHARS)
+        {
+            return Err(Refusal::new(
+                Code::InvalidParams,
+                format!("The field `note` may have at most {NOTE_CHARS} characters."),
+            ));
+        }
+        self.check_uses_keys(name).await?;
+        let (key, record) = self.new_key(name, body.legacy, body.expires_on, body.note, now)?;
+        let action = Action::new(format!("mint key {} for {name}", key.id()));
+        let event = self.change_event(call, "zonekeeper-key-mint", admitted, action);
+        self.store
+            .add_key(&record, &event)
+            .await
+            .map_err(|error| self.failed("mint a key", &error))?;
+        shown_once(&key, &record)
+    }
+
+    /// `GET /principals/{name}/keys`
+    pub(super) async fn list_keys(&self, name: &str) -> Result<Reply<W::Response>, Refusal> {
+        self.check_uses_keys(name).await?;
+        let now = self.world.now();
+        let keys = self
+            .store
+            .keys_of(name)
+            .await
+            .map_err(|error| self.failed("list keys", &error))?;
+        let shown: Vec<Shown> = keys
+            .into_iter()
+            .map(|key| Shown {
+                id: key.id.to_string(),
+                status: match key.state(now) {
+                    KeyState::Active => "active",
+                    KeyState::Revoked => "revoked",
+                    KeyState::Expired => "expired",
+                },
+                created_on: key.created_at,
+                expires_on: key.expires_at,
+                revoked_on: key.revoked_at,
+                last_used_on: key.last_used_at,
+                note: key.note,
+                legacy: key.legacy,
+            })
+            .collect();
+        success(StatusCode::OK, shown, &[])
+    }
+
+    /// `POST /principals/{name}/keys/{id}/roll` `{overlap_secs?}`: a new key in the place of the
+    /// old, which goes on working for that long.
+    pub(super) async fn roll_key(
+        &self,
+        call: &Call<'_>,
+        admitted: &Admitted,
+        name: &str,
+        id: &str,
+    ) -> Result<Reply<W::Response>, Refusal> {
+        let body: Roll = read_body(&self.api_body(call, BODY_CAP).await?)?;
+        if body.overlap_secs > MAX_OVERLAP_SECS {
+            return Err(Refusal::new(
+                Code::InvalidParams,
+                format!("The field `overlap_secs` may be at most {MAX_OVERLAP_SECS}."),
+            ));
+        }
+        let now = self.world.now();
+        let old = self.key_of(name, id).await?;
+        if old.state(now) != KeyState::Active {
+            return Err(Refusal::new(
+                Code::InvalidParams,
+                format!(
+                    "Key {} of {name} is no longer active, so it cannot be rolled; mint a new one.",
+                    old.id
+                ),
+            ));
+        }
+        let (key, record) =
+            self.new_key(name, old.legacy, old.expires_at, old.note.clone(), now)?;
+        let action = Action::new(format!("roll key {} of {name} to {}", old.id, key.id()));
+        let event = self.change_event(call, "zonekeeper-key-roll", admitted, action);
+        let ends = now.plus_ms(i64::from(body.overlap_secs) * 1000);
+        self.store
+            .roll_key(old.id, ends, &record, &event)
+            .await
+            .map_err(|error| self.failed("roll a key", &error))?;
+        self.view.forget();
+        shown_once(&key, &record)
+    }
+
+    /// `DELETE /principals/{name}/keys/{id}`: ends a key for good.
+    pub(super) async fn revoke_key(
+        &self,
+        call: &Call<'_>,
+        admitted: &Admitted,
+        name: &str,
+        id: &str,
+    ) -> Result<Reply<W::Response>, Refusal> {
+        let key = self.key_of(name, id).await?;
+        let action = Action::new(format!("revoke key {} of {name}", key.id));
+        let event = self.change_event(call, "zonekeeper-key-revoke", admitted, action);
+        self.store
+            .revoke_key(name, key.id, &event, self.world.now())
+            .await
+            .map_err(|error| self.failed("revoke a key", &error))?;
+        self.view.forget();
+        success(StatusCode::OK, json!({"id": key.id.to_string()}), &[])
+    }
+
+    fn failed(&self, what: &str, error: &crate::store::StoreError) -> Refusal {
+        self.world.log(&format!("{what}: {error}"));
+        store_refusal(error)
+    }
+
+    /// Only a principal of the kind `key` has keys.
+    async fn check_uses_keys(&self, name: &str) -> Result<(), Refusal> {
+        let snapshot = self
+            .view
+            .current(self.store, self.world.now())
+            .await
+            .map_err(|error| self.failed("read the configuration", &error))?;
+        match snapshot.kind_of(name) {
+            Some(PrincipalKind::Key) => Ok(()),
+            Some(_) => Err(Refusal::new(
+                Code::InvalidParams,
+                format!("The principal {name} is not of the kind `key`, so it has no keys."),
+            )),
+            None => Err(Refusal::new(Code::NotFound, "There is no such principal.")),
+        }
+    }
+
+    async fn key_of(&self, name: &str, id: &str) -> Result<KeyRecord, Refusal> {
+        self.check_uses_keys(name).await?;
+        let missing = || {
+            Refusal::new(
+                Code::NotFound,
+                format!("The principal {name} has no such key."),
+            )
+        };
+        let id: KeyId = id.parse().map_err(|_| missing())?;
+        let (record, _) = self
+            .store
+            .key(id)
+            .await
+            .map_err(|error| self.failed("read a key", &error))?;
+        record
+            .filter(|record| record.principal == name)
+            .ok_or_else(missing)
+    }
+
+    fn new_key(
+        &self,
+        name: &str,
+        legacy: bool,
+        expires_at: Option<Timestamp>,
+        note: Option<String>,
+        now: Timestamp,
+    ) -> Result<(Key, KeyRecord), Refusal> {
+        let mut random = [0_u8; 50];
+        if !self.world.randomize(&mut random) {
+            return Err(Refusal::new(
+                Code::StoreUnavailable,
+                "The runtime gave no random numbers, so no key was minted.",
+            ));
+        }
+        let (head, tail) = random.split_at(30);
+        let key = match (head.first_chunk::<30>(), tail.first_chunk::<20>()) {
+            (_, Some(random)) if legacy => Key::mint_legacy(random),
+            (Some(random), _) => Key::mint(random),
+            _ => {
+                return Err(Refusal::new(
+                    Code::StoreUnavailable,
+                    "The runtime gave no random numbers, so no key was minted.",
+                ));
+            }
+        };
+        let record = KeyRecord {
+            id: key.id(),
+            principal: name.to_owned(),
+            digest: key.digest(&self.settings.pepper),
+            created_at: now,
+            expires_at,
+            revoked_at: None,
+            last_used_at: None,
+            note,
+            legacy,
+        };
+        Ok((key, record))
+    }
+}
+
+fn shown_once<R>(key: &Key, record: &KeyRecord) -> Result<Reply<R>, Refusal> {
+    success(
+        StatusCode::OK,
+        json!({"id": key.id().to_string(), "key": key.expose(), "expires_on": record.expires_at}),
+        &[],
+    )
+}

@@ -1,0 +1,15 @@
+//! Zonekeeper's own API, `/api/v1`: configuration, keys, decisions, audit.
+//!
+//! Owns the routes, who may use them and the shapes of their answers. The root key opens all of it,
+//! the `Zonekeeper …` permission groups what they name; neither opens `/client/v4`. Every change is
+//! recorded in the same transaction that makes it.
+
+mod audit;
+mod config;
+mod decide;
+mod envelope;
+mod keys;
+mod resolve;
+mod route;
+
+pub use route::{API_PREFIX, ROUTES, Route, RouteInfo};

@@ -1,0 +1,168 @@
+//! Looks up what the names in a configuration stand for.
+
+use std::collections::BTreeMap;
+
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use crate::config::document::Document;
+use crate::config::{AccountRef, Name, Resolution, ZoneRef, names_to_resolve};
+use crate::gateway::{Code, Gateway, Refusal, World};
+use crate::model::{AccountId, ZoneId};
+use crate::store::Database;
+use crate::upstream::Envelope;
+
+/// Look-ups under way at once: a Worker may have six connections open
+/// (<https://developers.cloudflare.com/workers/platform/limits/#simultaneous-open-connections>).
+const AT_ONCE: usize = 5;
+/// From so many names on, the whole list is read instead of each name alone.
+const LIST_FROM: usize = 20;
+
+#[derive(Deserialize)]
+struct ZoneItem {
+    id: ZoneId,
+    name: String,
+    account: AccountItem,
+}
+
+#[derive(Deserialize)]
+struct AccountItem {
+    id: AccountId,
+    #[serde(default)]
+    name: String,
+}
+
+impl<D: Database, W: World> Gateway<'_, D, W> {
+    /// Looks up every zone and account the document names. What upstream does not have is left
+    /// out: [`Resolution::missing`] tells.
+    ///
+    /// # Errors
+    /// [`Refusal`] when upstream cannot be asked.
+    pub(super) async fn resolve_names(&self, document: &Document) -> Result<Resolution, Refusal> {
+        let names = names_to_resolve(document);
+        let zones = self
+            .look_up("/zones", &names.zones, |zone: &ZoneItem| {
+                (zone.id.to_string(), zone.name.clone())
+            })
+            .await?
+            .into_iter()
+            .map(|(text, zone)| {
+                (
+                    text,
+                    ZoneRef {
+                        id: zone.id,
+                        name: zone.name,
+                        account: zone.account.id,
+                    },
+                )
+            })
+            .collect();
+        let accounts = self
+            .look_up("/accounts", &names.accounts, |account: &AccountItem| {
+                (account.id.to_string(), account.name.clone())
+            })
+            .await?
+            .into_iter()
+            .map(|(text, account)| {
+                (
+                    text,
+                    AccountRef {
+                        id: account.id,
+                        name: account.name,
+                    },
+                )
+            })
+            .collect();
+        Ok(Resolution { zones, accounts })
+    }
+
+    async fn look_up<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        names: &[Name<'_>],
+        ident: impl Fn(&T) -> (String, String),
+    ) -> Result<BTreeMap<String, T>, Refusal> {
+        let mut found = BTreeMap::new();
+        if names.is_empty() {
+            return Ok(found);
+        }
+        let is_called = |item: &T, text: &str| {
+            let (id, name) = ident(item);
+            id == text || name.eq_ignore_ascii_case(text.trim_end_matches('.'))
+        };
+        if names.len() < LIST_FROM {
+            let answers: Vec<(String, Vec<T>)> = stream::iter(names)
+                .map(|name| async move {
+                    let items = self.ask(&target_for(path, name.text)).await?;
+                    Ok::<_, Refusal>((name.text.to_owned(), items))
+                })
+                .buffered(AT_ONCE)
+                .try_collect()
+                .await?;
+            for (text, items) in answers {
+                if let Some(item) = items.into_iter().find(|item| is_called(item, &text)) {
+                    found.insert(text, item);
+                }
+            }
+            return Ok(found);
+        }
+        let mut page = 1;
+        loop {
+            let items: Vec<T> = self.ask(&format!("{path}?page={page}&per_page=50")).await?;
+            if items.is_empty() {
+                return Ok(found);
+            }
+            for item in items {
+                if let Some(name) = names.iter().find(|name| is_called(&item, name.text)) {
+                    found.insert(name.text.to_owned(), item);
+                }
+            }
+            page += 1;
+        }
+    }
+
+    /// The items an answer holds: a list, one, or none where upstream says there is none.
+    async fn ask<T: DeserializeOwned>(&self, target: &str) -> Result<Vec<T>, Refusal> {
+        let answer = self.read_upstream(target).await?;
+        let status = answer.head.status;
+        if matches!(status.as_u16(), 400 | 403 | 404) && target.matches('/').count() > 1 {
+            // An id that upstream does not have, or does not let us see.
+            return Ok(Vec::new());
+        }
+        let envelope = answer
+            .body
+            .as_deref()
+            .and_then(Envelope::parse)
+            .filter(|envelope| envelope.success == Some(true) && status.is_success());
+        let unreadable = || {
+            Refusal::new(
+                Code::UpstreamUnknown,
+                format!(
+                    "Cloudflare answered {} when asked what the names in the configuration stand for, so nothing was changed.",
+                    status.as_u16()
+                ),
+            )
+        };
+        let result = envelope
+            .and_then(|envelope| envelope.result)
+            .ok_or_else(unreadable)?;
+        if result.get().starts_with('[') {
+            serde_json::from_str(result.get()).map_err(|_| unreadable())
+        } else {
+            serde_json::from_str(result.get())
+                .map(|item| vec![item])
+                .map_err(|_| unreadable())
+        }
+    }
+}
+
+fn target_for(path: &str, text: &str) -> String {
+    if text.parse::<ZoneId>().is_ok() {
+        return format!("{path}/{text}");
+    }
+    let query = url::form_urlencoded::Serializer::new(String::new())
+        .append_pair("name", text.trim_end_matches('.'))
+        .finish();
+    format!("{path}?{query}")
+}

@@ -1,0 +1,17 @@
+//! The record of every call: what is written down, in which words, and how an open end is closed.
+//!
+//! Owns the entries and their vocabulary. The rows themselves are the store's.
+//! INVARIANT: a write's intent is stored before it is sent, and no row is ever changed.
+
+mod action;
+mod entry;
+mod read_back;
+mod sentence;
+
+pub use action::{Action, describe};
+pub use entry::{Entry, Event, Intent, JoinedRow, OutcomeRow, What, Who};
+pub use read_back::{ReadBack, Verdict};
+
+/// Milliseconds after which an intent without an outcome has lost its call: the upstream deadline
+/// of 30 s and half as much again for a slow store.
+pub const ABANDONED_AFTER_MS: i64 = 45_000;

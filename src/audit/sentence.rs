@@ -1,0 +1,156 @@
+//! An audit entry in one sentence.
+
+use super::Action;
+
+/// What a sentence is made of.
+pub(super) struct Parts<'a> {
+    pub(super) principal: Option<&'a str>,
+    pub(super) credential: &'a str,
+    pub(super) action: &'a Action,
+    pub(super) decision: &'a str,
+    pub(super) grant: Option<&'a str>,
+    pub(super) reason: &'a str,
+    pub(super) outcome: Option<&'a str>,
+    pub(super) status: Option<u16>,
+    pub(super) detail: Option<&'a str>,
+    pub(super) happened: Option<bool>,
+}
+
+/// Says who did what and why it was allowed, or who wanted what and why not.
+pub(super) fn compose(parts: &Parts<'_>) -> String {
+    let who = parts.principal.unwrap_or("Somebody");
+    if parts.decision != "allow" {
+        // The reason of a refusal is a sentence that names caller, call and rule already.
+        return if parts.principal.is_some() {
+            parts.reason.to_owned()
+        } else {
+            format!(
+                "Somebody ({}) asked to {}; refused: {}",
+                parts.credential,
+                parts.action.infinitive(),
+                parts.reason
+            )
+        };
+    }
+    let by = match parts.grant {
+        Some(grant) => format!("allowed by {grant}"),
+        None => parts.reason.trim_end_matches('.').to_owned(),
+    };
+    let asked = || format!("{who} asked to {}; {by}", parts.action.infinitive());
+    let detail = |default: &str| {
+        parts
+            .detail
+            .filter(|text| !text.is_empty())
+            .unwrap_or(default)
+            .to_owned()
+    };
+    match parts.outcome {
+        None | Some("confirmed") => format!("{who} {}; {by}.", parts.action.past()),
+        Some("pending") => format!("{}; its outcome is not recorded yet.", asked()),
+        Some("refused") => {
+            let status = parts
+                .status
+                .map_or_else(String::new, |status| format!(" with {status}"));
+            format!(
+                "{}, refused by Cloudflare{status}: {}.",
+                asked(),
+                detail("no reason given").trim_end_matches('.')
+            )
+        }
+        Some("throttled") => format!(
+            "{}, but Cloudflare refused it because of too many calls.",
+            asked()
+        ),
+        Some("settled") => match parts.happened {
+            Some(true) => format!(
+                "{}; Cloudflare did not confirm it, and reading back showed that it happened.",
+                asked()
+            ),
+            _ => format!(
+                "{}; Cloudflare did not confirm it, and reading back showed that it did not happen.",
+                asked()
+            ),
+        },
+        _ => format!(
+            "{}; could not confirm whether it happened: {}.",
+            asked(),
+            detail("no answer came").trim_end_matches('.')
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(change: impl FnOnce(&mut Parts<'_>), expected: &str) {
+        let action = Action::new("purge 3 prefixes of example.com");
+        let mut parts = Parts {
+            principal: Some("site-ci"),
+            credential: "key Ab12Cd34Ef56",
+            action: &action,
+            decision: "allow",
+            grant: Some("site-deploy"),
+            reason: "allowed by site-deploy",
+            outcome: Some("confirmed"),
+            status: Some(200),
+            detail: None,
+            happened: None,
+        };
+        change(&mut parts);
+        assert_eq!(compose(&parts), expected);
+    }
+
+    #[test]
+    fn a_sentence_says_who_did_what_and_why() {
+        check(
+            |_| {},
+            "site-ci purged 3 prefixes of example.com; allowed by site-deploy.",
+        );
+        check(
+            |p| p.outcome = Some("pending"),
+            "site-ci asked to purge 3 prefixes of example.com; allowed by site-deploy; its outcome is not recorded yet.",
+        );
+        check(
+            |p| {
+                p.outcome = Some("refused");
+                p.status = Some(400);
+                p.detail = Some("1136 not possible for this environment.");
+            },
+            "site-ci asked to purge 3 prefixes of example.com; allowed by site-deploy, refused by Cloudflare with 400: 1136 not possible for this environment.",
+        );
+        check(
+            |p| p.outcome = Some("unknown"),
+            "site-ci asked to purge 3 prefixes of example.com; allowed by site-deploy; could not confirm whether it happened: no answer came.",
+        );
+        check(
+            |p| {
+                p.outcome = Some("settled");
+                p.happened = Some(true);
+            },
+            "site-ci asked to purge 3 prefixes of example.com; allowed by site-deploy; Cloudflare did not confirm it, and reading back showed that it happened.",
+        );
+    }
+
+    #[test]
+    fn a_refusal_is_its_reason() {
+        check(
+            |p| {
+                p.decision = "deny";
+                p.reason = "site-ci may not purge everything.";
+                p.outcome = None;
+            },
+            "site-ci may not purge everything.",
+        );
+        check(
+            |p| {
+                p.decision = "deny";
+                p.principal = None;
+                p.credential = "no credential";
+                p.reason = "the call carries no credential.";
+                p.outcome = None;
+            },
+            "Somebody (no credential) asked to purge 3 prefixes of example.com; refused: the call carries no credential.",
+        );
+    }
+}

@@ -1,0 +1,163 @@
+// The part of a call that stays in JavaScript: streams and header lists, which cost most when they
+// cross into wasm piece by piece. It decides nothing: the lists of headers, the limits and the
+// targets all come from Rust.
+
+let forwarded = new Set();
+let read = new Set();
+let relayed = new Set();
+let ownPrefix = "";
+let credential = {};
+
+/** Takes the lists of header names, each joined by commas, and our credential's headers as JSON. */
+export function configure(forwardedNames, readNames, prefix, relayedNames, credentialJson) {
+  forwarded = new Set(forwardedNames.split(","));
+  read = new Set(readNames.split(","));
+  relayed = new Set(relayedNames.split(","));
+  ownPrefix = prefix;
+  credential = JSON.parse(credentialJson);
+}
+
+// What a promise settles with in place of an answer or a body.
+const NETWORK = 1;
+const DEADLINE = 2;
+const TOO_LARGE = 3;
+const BROKEN = 4;
+
+/** One call as it came: its head as text for Rust, its body and forwarded headers kept here. */
+export class Call {
+  constructor(request) {
+    this.request = request;
+    this.headers = {};
+    let head = request.method + "\n" + request.url;
+    for (const [name, value] of request.headers) {
+      if (forwarded.has(name)) this.headers[name] = value;
+      if (read.has(name) || name.startsWith(ownPrefix)) head += "\n" + name + ":" + value;
+    }
+    this.head = head;
+  }
+
+  /** Sends the call on. `body` replaces the caller's. Settles with a Response or a fault. */
+  async relay(url, method, body, deadlineMs) {
+    const headers = { ...this.headers, ...credential };
+    const init = { headers, redirect: "manual", signal: AbortSignal.timeout(deadlineMs) };
+    if (method !== "GET") {
+      init.method = method;
+      if (body === undefined) {
+        init.body = this.request.body;
+      } else {
+        init.body = body;
+        headers["content-type"] = "application/json";
+        delete headers["content-encoding"];
+      }
+    }
+    return send(url, init);
+  }
+
+  /** The caller's body, inflated, at most `cap` bytes. Settles with bytes or a fault. */
+  async body(cap, deadlineMs, encoding) {
+    let stream = this.request.body;
+    if (!stream) return new Uint8Array(0);
+    if (encoding) stream = stream.pipeThrough(new DecompressionStream(encoding));
+    return drain(stream, cap, deadlineMs);
+  }
+}
+
+async function send(url, init) {
+  try {
+    return await fetch(url, init);
+  } catch (error) {
+    return error?.name === "TimeoutError" ? DEADLINE : NETWORK;
+  }
+}
+
+async function drain(stream, cap, deadlineMs) {
+  const reader = stream.getReader();
+  let fault = BROKEN;
+  const timer = setTimeout(() => {
+    fault = DEADLINE;
+    reader.cancel().catch(() => {});
+  }, deadlineMs);
+  try {
+    const chunks = [];
+    let size = 0;
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) break;
+      size += value.byteLength;
+      if (size > cap) {
+        reader.cancel().catch(() => {});
+        return TOO_LARGE;
+      }
+      chunks.push(value);
+    }
+    if (fault === DEADLINE) return DEADLINE;
+    if (chunks.length === 1) return chunks[0];
+    const bytes = new Uint8Array(size);
+    let at = 0;
+    for (const chunk of chunks) {
+      bytes.set(chunk, at);
+      at += chunk.byteLength;
+    }
+    return bytes;
+  } catch {
+    return fault;
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** A call of our own, its answer read: `[status, cf-ray, retry-after, bytes or null]`, or a fault. */
+export async function exchange(url, method, body, cap, deadlineMs) {
+  const headers = { ...credential };
+  const init = { method, headers, redirect: "manual", signal: AbortSignal.timeout(deadlineMs) };
+  if (body !== undefined) {
+    init.body = body;
+    headers["content-type"] = "application/json";
+  }
+  const response = await send(url, init);
+  if (typeof response === "number") return response;
+  const bytes = response.body ? await drain(response.body, cap, deadlineMs) : new Uint8Array(0);
+  return [
+    response.status,
+    response.headers.get("cf-ray"),
+    response.headers.get("retry-after"),
+    typeof bytes === "number" ? null : bytes,
+  ];
+}
+
+/** A header of an answer, or null. */
+export function header(response, name) {
+  return response.headers.get(name);
+}
+
+/** The body of an answer, at most `cap` bytes. Settles with bytes or a fault. */
+export async function readAnswer(response, cap, deadlineMs) {
+  return response.body ? drain(response.body, cap, deadlineMs) : new Uint8Array(0);
+}
+
+const BODILESS = new Set([101, 204, 205, 304]);
+
+/** Cloudflare's answer with the headers that are handed through; `body` replaces one we read. */
+export function relayAnswer(response, body, deprecated, withoutBody) {
+  const headers = {};
+  for (const [name, value] of response.headers) {
+    if (relayed.has(name)) headers[name] = value;
+  }
+  if (deprecated !== undefined) headers["zonekeeper-deprecated"] = deprecated;
+  const status = response.status;
+  if (withoutBody || BODILESS.has(status)) return new Response(null, { status, headers });
+  return new Response(body ?? response.body, { status, headers });
+}
+
+/** An answer of our own. */
+export function ownAnswer(status, body, contentType, retryAfter, withoutBody) {
+  const headers = {
+    "content-type": contentType,
+    "cache-control": "no-store",
+    "x-content-type-options": "nosniff",
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+    "referrer-policy": "no-referrer",
+  };
+  if (retryAfter !== undefined) headers["retry-after"] = String(retryAfter);
+  return new Response(withoutBody ? null : body, { status, headers });
+}

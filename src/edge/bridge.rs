@@ -1,0 +1,83 @@
+//! The Rust side of `bridge.js`.
+
+use wasm_bindgen::prelude::*;
+use worker::js_sys::Promise;
+use worker::web_sys::{Request, Response};
+
+#[wasm_bindgen(module = "/src/edge/bridge.js")]
+extern "C" {
+    pub(super) fn configure(
+        forwarded: &str,
+        read: &str,
+        own_prefix: &str,
+        relayed: &str,
+        credential_json: &str,
+    );
+
+    /// One call as it came.
+    pub(super) type Call;
+
+    #[wasm_bindgen(constructor)]
+    pub(super) fn new(request: Request) -> Call;
+
+    #[wasm_bindgen(method, getter)]
+    pub(super) fn head(this: &Call) -> String;
+
+    #[wasm_bindgen(method)]
+    pub(super) fn relay(
+        this: &Call,
+        url: &str,
+        method: &str,
+        body: Option<&str>,
+        deadline_ms: u32,
+    ) -> Promise;
+
+    #[wasm_bindgen(method)]
+    pub(super) fn body(this: &Call, cap: u32, deadline_ms: u32, encoding: Option<&str>) -> Promise;
+
+    pub(super) fn exchange(
+        url: &str,
+        method: &str,
+        body: Option<&str>,
+        cap: u32,
+        deadline_ms: u32,
+    ) -> Promise;
+
+    pub(super) fn header(response: &Response, name: &str) -> Option<String>;
+
+    #[wasm_bindgen(js_name = readAnswer)]
+    pub(super) fn read_answer(response: &Response, cap: u32, deadline_ms: u32) -> Promise;
+
+    #[wasm_bindgen(js_name = relayAnswer)]
+    pub(super) fn relay_answer(
+        response: &Response,
+        body: Option<Vec<u8>>,
+        deprecated: Option<&str>,
+        without_body: bool,
+    ) -> Response;
+
+    #[wasm_bindgen(js_name = ownAnswer)]
+    pub(super) fn own_answer(
+        status: u16,
+        body: &str,
+        content_type: &str,
+        retry_after: Option<u32>,
+        without_body: bool,
+    ) -> Response;
+}
+
+/// The number that stands for a fault of the connection.
+pub(super) const DEADLINE: u32 = 2;
+/// The number that stands for a body over its cap.
+pub(super) const TOO_LARGE: u32 = 3;
+
+/// The fault a promise settled with in place of an answer or a body, if it did.
+pub(super) fn fault_of(value: &JsValue) -> Option<u32> {
+    // The bridge settles with small whole numbers only.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "1 to 4"
+    )]
+    value.as_f64().map(|number| number as u32)
+}

@@ -1,0 +1,248 @@
+//! The events of the runtime, each handed to one function of the core.
+
+use std::rc::Rc;
+
+use http::StatusCode;
+use wasm_bindgen::prelude::*;
+use worker::wasm_bindgen_futures::{JsFuture, future_to_promise};
+use worker::web_sys::{Request, Response};
+use worker::{
+    Context, Env, MessageBatch, MessageExt, ScheduleContext, ScheduledEvent, console_error,
+    console_log, event,
+};
+
+use super::bridge;
+use super::clock;
+use super::isolate::Isolate;
+use super::recorder::Recorder;
+use super::world::{CallWorld, Outbound};
+use crate::api::API_PREFIX;
+use crate::gateway::{
+    After, Code, Finished, Gateway, Inbound, PREFIX, RawTarget, Refusal, Reply, below_prefix,
+    codes_page, reconcile, split_url,
+};
+use crate::model::Timestamp;
+
+#[event(start)]
+fn start() {
+    console_error_panic_hook::set_once();
+}
+
+/// Every HTTP request.
+///
+/// A request that may change something is carried out under `waitUntil`: in production a caller
+/// that hangs up cancels its handler, and a write must not be cut between intent and outcome.
+#[event(fetch)]
+async fn fetch(request: Request, env: Env, context: Context) -> worker::Result<Response> {
+    let isolate = match Isolate::of(&env) {
+        Ok(isolate) => isolate,
+        Err(problem) => {
+            console_error!("not configured: {problem}");
+            let refusal = Refusal::new(
+                Code::StoreUnavailable,
+                format!("This Zonekeeper is not configured: {problem}."),
+            );
+            return Ok(bridge::own_answer(
+                refusal.status().as_u16(),
+                &refusal.body(""),
+                "application/json",
+                None,
+                false,
+            ));
+        }
+    };
+    let is_read = matches!(request.method().as_str(), "GET" | "HEAD");
+    let context = Rc::new(context);
+    let answer = answer(request, isolate, Rc::clone(&context));
+    if is_read {
+        return Ok(answer.await);
+    }
+    let promise = future_to_promise(async move { Ok(JsValue::from(answer.await)) });
+    let kept = promise.clone();
+    context.wait_until(async move {
+        // A failure is seen by whoever awaits the answer.
+        let _ = JsFuture::from(kept).await;
+    });
+    let response = JsFuture::from(promise)
+        .await
+        .map_err(|_| worker::Error::from("the call failed"))?;
+    Ok(response.unchecked_into())
+}
+
+/// Once a minute: closes what a crash left open. `scheduledTime` is the only clock.
+#[event(scheduled)]
+async fn scheduled(event: ScheduledEvent, env: Env, _context: ScheduleContext) {
+    // A time in milliseconds is far below 2^53.
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "milliseconds are whole and small"
+    )]
+    let now = Timestamp::from_unix_ms(event.schedule() as i64);
+    let isolate = match Isolate::of(&env) {
+        Ok(isolate) => isolate,
+        Err(problem) => return console_error!("tick: not configured: {problem}"),
+    };
+    let outbound = Outbound {
+        isolate: Rc::clone(&isolate),
+    };
+    if let Err(error) = isolate.view.current(&isolate.store, clock::now()).await {
+        return console_error!("tick: {error}");
+    }
+    match reconcile(&isolate.store, &outbound, now).await {
+        Ok(done) if done != Default::default() => console_log!("tick: {done:?}"),
+        Ok(_) => {}
+        Err(error) => console_error!("tick: {error}"),
+    }
+}
+
+/// Runs are not built yet, so nothing of ours is in the queue: what is there is put away by itself,
+/// and never keeps its neighbours back.
+#[event(queue)]
+async fn queue(batch: MessageBatch<JsValue>, _env: Env, _context: Context) -> worker::Result<()> {
+    for message in batch.raw_iter() {
+        console_error!(
+            "queue: message {} is of no kind this version knows",
+            message.id()
+        );
+        message.ack();
+    }
+    Ok(())
+}
+
+/// Answers a request and sees to what is written down after that.
+async fn answer(request: Request, isolate: Rc<Isolate>, context: Rc<Context>) -> Response {
+    let call = bridge::Call::new(request);
+    let head = call.head();
+    let inbound = Inbound::parse(&head);
+    let without_body = inbound.method == "HEAD";
+    let world = CallWorld {
+        outbound: Outbound {
+            isolate: Rc::clone(&isolate),
+        },
+        call,
+        content_encoding: inbound.content_encoding.map(str::to_owned),
+        #[cfg(feature = "faults")]
+        fault: inbound.fault.map(str::to_owned),
+    };
+    let finished = route(&inbound, &isolate, &world).await;
+    for after in finished.after {
+        write_down(after, &isolate, &context);
+    }
+    if isolate.view.refresh_due(clock::now()) {
+        let isolate = Rc::clone(&isolate);
+        context.wait_until(async move {
+            if let Err(error) = isolate.view.refresh(&isolate.store, clock::now()).await {
+                console_error!("refresh: {error}");
+            }
+        });
+    }
+    match finished.reply {
+        Reply::Own {
+            status,
+            body,
+            content_type,
+            retry_after_secs,
+        } => bridge::own_answer(
+            status.as_u16(),
+            &body,
+            content_type,
+            retry_after_secs,
+            without_body,
+        ),
+        Reply::Relayed {
+            response,
+            body,
+            deprecated,
+        } => bridge::relay_answer(&response, body, deprecated.as_deref(), without_body),
+    }
+}
+
+/// The whole list of what is served.
+async fn route(inbound: &Inbound<'_>, isolate: &Isolate, world: &CallWorld) -> Finished<Response> {
+    let (origin, path, query) = split_url(inbound.url);
+    let gateway = Gateway {
+        settings: &isolate.settings,
+        view: &isolate.view,
+        store: &isolate.store,
+        world,
+    };
+    if let Some(path) = below_prefix(path) {
+        return gateway
+            .serve(inbound, origin, RawTarget { path, query })
+            .await;
+    }
+    if let Some(path) = path
+        .strip_prefix(API_PREFIX)
+        .filter(|rest| rest.starts_with('/'))
+    {
+        return gateway.serve_api(inbound, origin, path, query).await;
+    }
+    let reply = match path {
+        "/healthz" => Reply::json(StatusCode::OK, r#"{"status":"ok"}"#.to_owned()),
+        "/readyz" => ready(isolate).await,
+        "/errors" => Reply::Own {
+            status: StatusCode::OK,
+            body: codes_page(),
+            content_type: "text/html; charset=utf-8",
+            retry_after_secs: None,
+        },
+        _ => {
+            let text = format!(
+                "There is nothing at this address: Cloudflare's API is served below {PREFIX}, Zonekeeper's own below {API_PREFIX}."
+            );
+            let refusal = Refusal::new(Code::NotFound, text);
+            Reply::json(refusal.status(), refusal.body(origin))
+        }
+    };
+    Finished {
+        reply,
+        after: Vec::new(),
+    }
+}
+
+/// Whether calls can be served now, and what an operator should know.
+async fn ready(isolate: &Isolate) -> Reply<Response> {
+    let mut warnings = Vec::new();
+    if isolate.settings.own.is_none() {
+        warnings
+            .push("OWN_ACCOUNT_ID and the vars beside it are not set, so every write is refused");
+    }
+    if matches!(
+        isolate.settings.credential,
+        crate::settings::UpstreamCredential::Legacy { .. }
+    ) {
+        warnings.push("the upstream credential is a Global API Key, which cannot be limited; use an API token");
+    }
+    let (status, word) = match isolate.view.refresh(&isolate.store, clock::now()).await {
+        Ok(_) => (StatusCode::OK, "ready"),
+        Err(error) => {
+            console_error!("readyz: {error}");
+            (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the store cannot be reached",
+            )
+        }
+    };
+    Reply::json(
+        status,
+        serde_json::json!({"status": word, "warnings": warnings}).to_string(),
+    )
+}
+
+/// Sees to one thing that is written down after the answer.
+fn write_down(after: After, isolate: &Rc<Isolate>, context: &Context) {
+    let isolate = Rc::clone(isolate);
+    match after {
+        After::Event(event) => Recorder::push(&isolate, *event, context),
+        After::Outcome(row) => context.wait_until(async move {
+            if let Err(error) = isolate.store.record_outcome(&row, clock::now()).await {
+                console_error!("record outcome {}: {error}", row.id);
+            }
+        }),
+        After::KeyUse(key, at) => context.wait_until(async move {
+            if let Err(error) = isolate.store.note_key_use(&[(key, at)]).await {
+                console_error!("note the use of key {key}: {error}");
+            }
+        }),
+    }
+}

@@ -1,0 +1,219 @@
+//! The world around one call: fetch, the caller's body, clock and randomness.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use http::StatusCode;
+use wasm_bindgen::{JsCast, JsValue};
+use worker::js_sys::{Array, Uint8Array};
+use worker::wasm_bindgen_futures::JsFuture;
+use worker::web_sys::Response;
+use worker::{Delay, console_error};
+
+use super::bridge::{self, DEADLINE, TOO_LARGE, fault_of};
+use super::clock;
+use super::isolate::Isolate;
+use super::recorder::Recorder;
+use crate::gateway::{BodyFault, World};
+use crate::model::{EntryId, Timestamp};
+use crate::upstream::{
+    Answer, BUFFERED_ANSWER_CAP, Client, DEADLINE_MS, Exchange, Fault, Head, Relay, Upstream,
+};
+
+/// Milliseconds a caller has for a body that is read here.
+const BODY_DEADLINE_MS: u32 = 20_000;
+
+/// Calls of our own.
+#[derive(Debug)]
+pub(super) struct Outbound {
+    pub(super) isolate: Rc<Isolate>,
+}
+
+/// One call and what surrounds it.
+pub(super) struct CallWorld {
+    pub(super) outbound: Outbound,
+    pub(super) call: bridge::Call,
+    pub(super) content_encoding: Option<String>,
+    #[cfg(feature = "faults")]
+    pub(super) fault: Option<String>,
+}
+
+/// Awaits a promise of the bridge; none of them rejects.
+async fn settle(promise: worker::js_sys::Promise) -> JsValue {
+    JsFuture::from(promise)
+        .await
+        .unwrap_or(JsValue::from_f64(1.0))
+}
+
+fn fault(number: u32) -> Fault {
+    if number == DEADLINE {
+        Fault::Deadline
+    } else {
+        Fault::Network
+    }
+}
+
+fn status_of(number: u16) -> StatusCode {
+    StatusCode::from_u16(number).unwrap_or(StatusCode::BAD_GATEWAY)
+}
+
+/// `retry-after` as whole seconds; Cloudflare's API sends no dates here.
+fn seconds(value: Option<String>) -> Option<u32> {
+    value?.trim().parse().ok()
+}
+
+fn cap_of(cap: usize) -> u32 {
+    u32::try_from(cap).unwrap_or(u32::MAX)
+}
+
+impl Client for Outbound {
+    async fn exchange(&self, exchange: &Exchange) -> Result<Answer, Fault> {
+        let url = format!("{}{}", self.isolate.settings.upstream_base, exchange.target);
+        let promise = bridge::exchange(
+            &url,
+            exchange.method.as_str(),
+            exchange.body.as_deref(),
+            cap_of(BUFFERED_ANSWER_CAP),
+            DEADLINE_MS,
+        );
+        let value = settle(promise).await;
+        if let Some(number) = fault_of(&value) {
+            return Err(fault(number));
+        }
+        let parts: Array = value.unchecked_into();
+        // The bridge puts a whole number of three digits first.
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a status has three digits"
+        )]
+        let status = status_of(parts.get(0).as_f64().unwrap_or_default() as u16);
+        let bytes = parts.get(3);
+        Ok(Answer {
+            head: Head {
+                status,
+                cf_ray: parts.get(1).as_string(),
+                retry_after_secs: seconds(parts.get(2).as_string()),
+            },
+            body: bytes
+                .is_instance_of::<Uint8Array>()
+                .then(|| bytes.unchecked_into::<Uint8Array>().to_vec()),
+        })
+    }
+
+    async fn pause(&self, ms: u32) {
+        Delay::from(Duration::from_millis(ms.into())).await;
+    }
+}
+
+impl Client for CallWorld {
+    async fn exchange(&self, exchange: &Exchange) -> Result<Answer, Fault> {
+        self.outbound.exchange(exchange).await
+    }
+
+    async fn pause(&self, ms: u32) {
+        self.outbound.pause(ms).await;
+    }
+}
+
+impl Upstream for CallWorld {
+    type Response = Response;
+
+    async fn relay(&self, relay: &Relay) -> Result<(Head, Response), Fault> {
+        let url = format!(
+            "{}{}",
+            self.outbound.isolate.settings.upstream_base,
+            relay.target()
+        );
+        let value =
+            settle(
+                self.call
+                    .relay(&url, relay.method().as_str(), relay.body(), DEADLINE_MS),
+            )
+            .await;
+        if let Some(number) = fault_of(&value) {
+            return Err(fault(number));
+        }
+        let response: Response = value.unchecked_into();
+        let status = status_of(response.status());
+        let retry_after_secs = if status == StatusCode::TOO_MANY_REQUESTS {
+            seconds(bridge::header(&response, "retry-after"))
+        } else {
+            None
+        };
+        let head = Head {
+            status,
+            cf_ray: bridge::header(&response, "cf-ray"),
+            retry_after_secs,
+        };
+        Ok((head, response))
+    }
+
+    async fn read(&self, response: &Response, cap: usize) -> Option<Vec<u8>> {
+        let value = settle(bridge::read_answer(response, cap_of(cap), DEADLINE_MS)).await;
+        fault_of(&value)
+            .is_none()
+            .then(|| value.unchecked_into::<Uint8Array>().to_vec())
+    }
+}
+
+impl World for CallWorld {
+    fn now(&self) -> Timestamp {
+        clock::now()
+    }
+
+    fn jitter(&self) -> u16 {
+        clock::random_u16()
+    }
+
+    fn entry_id(&self, now: Timestamp) -> EntryId {
+        self.outbound
+            .isolate
+            .entry_ids
+            .borrow_mut()
+            .next(now, clock::random_u16())
+    }
+
+    async fn caller_body(&self, cap: usize) -> Result<Vec<u8>, BodyFault> {
+        let encoding = match self.content_encoding.as_deref().map(str::trim) {
+            None | Some("" | "identity") => None,
+            Some("gzip" | "x-gzip") => Some("gzip"),
+            Some("deflate") => Some("deflate"),
+            Some(_) => return Err(BodyFault::Broken),
+        };
+        let value = settle(self.call.body(cap_of(cap), BODY_DEADLINE_MS, encoding)).await;
+        match fault_of(&value) {
+            None => Ok(value.unchecked_into::<Uint8Array>().to_vec()),
+            Some(DEADLINE) => Err(BodyFault::TimedOut),
+            Some(TOO_LARGE) => Err(BodyFault::TooLarge),
+            Some(_) => Err(BodyFault::Broken),
+        }
+    }
+
+    async fn flush_events(&self) {
+        Recorder::flush(&self.outbound.isolate).await;
+    }
+
+    fn randomize(&self, bytes: &mut [u8]) -> bool {
+        clock::randomize(bytes)
+    }
+
+    fn log(&self, line: &str) {
+        console_error!("{line}");
+    }
+
+    /// `panic:<point>` panics there; `stall:<point>` waits there for half a second first.
+    #[cfg(feature = "faults")]
+    #[expect(clippy::panic, reason = "the fault that is asked for")]
+    async fn fault_point(&self, name: &str) {
+        match self
+            .fault
+            .as_deref()
+            .and_then(|fault| fault.split_once(':'))
+        {
+            Some(("panic", point)) if point == name => panic!("injected fault at {name}"),
+            Some(("stall", point)) if point == name => self.pause(500).await,
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! What the pipeline needs of the world, and what it gives back.
+
+use http::StatusCode;
+
+use super::view::View;
+use crate::audit::{Event, OutcomeRow};
+use crate::identity::KeyId;
+use crate::model::{EntryId, Timestamp};
+use crate::settings::Settings;
+use crate::store::Store;
+use crate::upstream::Upstream;
+
+/// Why the caller's body could not be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BodyFault {
+    /// More than the cap, also once inflated.
+    TooLarge,
+    /// It did not come in time.
+    TimedOut,
+    /// It broke off, or is not in the encoding it claims.
+    Broken,
+}
+
+/// The world around one call: its body, the upstream, the clock.
+#[expect(
+    async_fn_in_trait,
+    reason = "an isolate has one thread, so futures need not be Send"
+)]
+pub trait World: Upstream {
+    /// The time.
+    fn now(&self) -> Timestamp;
+
+    /// A number to spread retries with.
+    fn jitter(&self) -> u16;
+
+    /// A number for an audit entry of `now`.
+    fn entry_id(&self, now: Timestamp) -> EntryId;
+
+    /// The caller's body, inflated if it was compressed, at most `cap` bytes.
+    ///
+    /// # Errors
+    /// [`BodyFault`] when it cannot be had whole.
+    async fn caller_body(&self, cap: usize) -> Result<Vec<u8>, BodyFault>;
+
+    /// Stores the events that wait for their batch, so that a query sees them.
+    async fn flush_events(&self);
+
+    /// Fills `bytes` with random ones; `false` when there are none to be had.
+    fn randomize(&self, bytes: &mut [u8]) -> bool;
+
+    /// Writes a line to the log.
+    fn log(&self, line: &str);
+
+    /// A place where a test may break the call; `name` says which.
+    #[cfg(feature = "faults")]
+    async fn fault_point(&self, name: &str);
+}
+
+/// Everything a call is carried out with.
+#[derive(Debug)]
+pub struct Gateway<'a, D, W> {
+    /// What the Worker was told.
+    pub settings: &'a Settings,
+    /// What the isolate holds.
+    pub view: &'a View,
+    /// What is kept.
+    pub store: &'a Store<D>,
+    /// The world around this call.
+    pub world: &'a W,
+}
+
+/// What the caller gets.
+#[derive(Debug)]
+pub enum Reply<R> {
+    /// An answer of ours, as JSON.
+    Own {
+        /// Its status.
+        status: StatusCode,
+        /// Its body.
+        body: String,
+        /// Its media type.
+        content_type: &'static str,
+        /// How long to wait, where Cloudflare said so.
+        retry_after_secs: Option<u32>,
+    },
+    /// Cloudflare's answer, with the headers that are handed through.
+    Relayed {
+        /// The answer.
+        response: R,
+        /// Its body where we read it; otherwise it is handed through unseen.
+        body: Option<Vec<u8>>,
+        /// What the header `Zonekeeper-Deprecated` says, where the operation is.
+        deprecated: Option<String>,
+    },
+}
+
+impl<R> Reply<R> {
+    /// An answer of ours in JSON.
+    #[must_use]
+    pub const fn json(status: StatusCode, body: String) -> Self {
+        Self::Own {
+            status,
+            body,
+            content_type: "application/json",
+            retry_after_secs: None,
+        }
+    }
+}
+
+/// What is written down after the answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum After {
+    /// How a write ended.
+    Outcome(OutcomeRow),
+    /// A read, or a refusal to somebody unknown: recorded in a batch within a second.
+    Event(Box<Event>),
+    /// A key was used.
+    KeyUse(KeyId, Timestamp),
+}
+
+/// A call that was carried out or refused.
+#[derive(Debug)]
+pub struct Finished<R> {
+    /// What the caller gets.
+    pub reply: Reply<R>,
+    /// What is written down after that.
+    pub after: Vec<After>,
+}

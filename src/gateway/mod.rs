@@ -1,0 +1,34 @@
+//! The pipeline of one proxied call: from what arrived to what is answered and recorded.
+//!
+//! Owns the order of the steps, the refusals and what a call means. It does not know how a request
+//! is received or sent ([`World`] does) nor how anything is stored. The steps are types that
+//! consume each other: [`call::Received`] → [`call::Authenticated`] → [`call::Targeted`] →
+//! [`call::Authorized`], and only the last can be sent.
+
+mod call;
+mod deps;
+mod execute;
+mod inbound;
+mod judge;
+mod list;
+mod own;
+mod preview;
+mod reconcile;
+mod refusal;
+mod target;
+mod view;
+
+pub use deps::{After, BodyFault, Finished, Gateway, Reply, World};
+pub use inbound::{
+    FORWARDED_HEADERS, Inbound, OWN_HEADER_PREFIX, READ_HEADERS, RELAYED_HEADERS, Verb,
+};
+pub use judge::{JUDGED_BODY_CAP, sanitised};
+pub use list::{Paging, page_of};
+pub use preview::{Preview, Question};
+pub use reconcile::{Reconciled, reconcile};
+pub use refusal::{CODES, Code, CodeInfo, Refusal, codes_page};
+pub use target::{NonCanonical, PREFIX, RawTarget, below_prefix, check, query_param, split_url};
+pub use view::{Caller, MAX_AGE_MS, Snapshot, View, is_root_key};
+
+#[cfg(feature = "faults")]
+pub use inbound::FAULT_HEADER;

@@ -1,0 +1,368 @@
+//! What an isolate holds of configuration and keys, and for how long it may believe it.
+//!
+//! The rule: a copy may be used until 5 s after the moment the read of it was *sent*; then it is
+//! read again from the primary, and if that fails the call is refused. So a revocation, or a change
+//! of grants, holds everywhere within 5 s of being stored.
+//! INVARIANT: only values are kept here, never a future or stream of some request.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use crate::config::document::{PrincipalKind, ReadRecording};
+use crate::identity::{Credential, Digest, Key, KeyId, KeyRecord, KeyState};
+use crate::model::{AccountId, Timestamp, ZoneId};
+use crate::policy::{Policy, PrincipalId, compile};
+use crate::settings::Settings;
+use crate::store::{Control, Database, Store, StoreError, StoredConfig};
+
+/// How long a copy may be used, from the moment the read of it was sent.
+pub const MAX_AGE_MS: i64 = 5_000;
+/// From this age on it is read again in the background, so that calls seldom wait for it.
+const REFRESH_AGE_MS: i64 = 2_000;
+/// Keys kept at most; beyond that all are dropped and read again as they are used.
+const MAX_KEYS: usize = 5_000;
+
+/// One configuration, compiled.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// Its version.
+    pub version: i64,
+    /// What it allows.
+    pub policy: Policy,
+    /// What it says, as stored.
+    pub config: StoredConfig,
+    zone_names: BTreeMap<ZoneId, String>,
+    account_names: BTreeMap<AccountId, String>,
+}
+
+impl Snapshot {
+    fn new(config: StoredConfig) -> Result<Self, StoreError> {
+        let policy = compile(&config.document, &config.resolution).map_err(|error| {
+            StoreError::Corrupt(format!("config version {}: {error}", config.version))
+        })?;
+        let zone_names = config
+            .resolution
+            .zones
+            .values()
+            .map(|zone| (zone.id, zone.name.clone()))
+            .collect();
+        let account_names = config
+            .resolution
+            .accounts
+            .values()
+            .map(|account| (account.id, account.name.clone()))
+            .collect();
+        Ok(Self {
+            version: config.version,
+            policy,
+            config,
+            zone_names,
+            account_names,
+        })
+    }
+
+    /// The name of a zone that the configuration names.
+    #[must_use]
+    pub fn zone_name(&self, id: ZoneId) -> Option<&str> {
+        self.zone_names.get(&id).map(String::as_str)
+    }
+
+    /// The zone of this name, if the configuration uses it.
+    #[must_use]
+    pub fn zone_named(&self, name: &str) -> Option<ZoneId> {
+        self.zone_names
+            .iter()
+            .find_map(|(id, known)| known.eq_ignore_ascii_case(name).then_some(*id))
+    }
+
+    /// The name of an account that the configuration names.
+    #[must_use]
+    pub fn account_name(&self, id: AccountId) -> Option<&str> {
+        self.account_names.get(&id).map(String::as_str)
+    }
+
+    /// Whether reads wait for their audit row.
+    #[must_use]
+    pub fn reads_are_sync(&self) -> bool {
+        self.config.document.audit.reads == ReadRecording::Sync
+    }
+
+    /// The kind of the principal called `name`.
+    #[must_use]
+    pub fn kind_of(&self, name: &str) -> Option<PrincipalKind> {
+        self.config
+            .document
+            .principals
+            .iter()
+            .find(|principal| principal.name == name)
+            .map(|principal| principal.kind)
+    }
+}
+
+#[derive(Debug)]
+struct Held {
+    snapshot: Rc<Snapshot>,
+    control: Control,
+    read_sent_at: Timestamp,
+}
+
+#[derive(Debug, Clone)]
+struct HeldKey {
+    record: Rc<KeyRecord>,
+    principal: PrincipalId,
+    name: Rc<str>,
+    use_noted_at: Option<Timestamp>,
+}
+
+/// An isolate's copy of what decides.
+#[derive(Debug, Default)]
+pub struct View {
+    held: RefCell<Option<Held>>,
+    keys: RefCell<BTreeMap<KeyId, HeldKey>>,
+    zone_names: RefCell<BTreeMap<ZoneId, String>>,
+    refresh_sent_at: RefCell<Option<Timestamp>>,
+}
+
+/// An authenticated caller, or one that is only supposed to ask what it might do.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// Its place in the policy it was looked up in.
+    pub principal: PrincipalId,
+    /// Its name.
+    pub name: Rc<str>,
+    /// Its key; `None` when nobody called.
+    pub key: Option<Rc<KeyRecord>>,
+}
+
+impl View {
+    /// The snapshot, if it may still be used at `now`.
+    #[must_use]
+    pub fn fresh(&self, now: Timestamp) -> Option<Rc<Snapshot>> {
+        let held = self.held.borrow();
+        let held = held.as_ref()?;
+        let age = now.ms_since(held.read_sent_at);
+        (0..MAX_AGE_MS)
+            .contains(&age)
+            .then(|| Rc::clone(&held.snapshot))
+    }
+
+    /// Whether a background refresh should start at `now`; says so once in a while only.
+    pub fn refresh_due(&self, now: Timestamp) -> bool {
+        let due = self
+            .held
+            .borrow()
+            .as_ref()
+            .is_some_and(|held| now.ms_since(held.read_sent_at) >= REFRESH_AGE_MS);
+        let mut sent = self.refresh_sent_at.borrow_mut();
+        let waiting = sent.is_some_and(|at| (0..1_000).contains(&now.ms_since(at)));
+        if due && !waiting {
+            *sent = Some(now);
+        }
+        due && !waiting
+    }
+
+    /// The snapshot to use at `now`, read again if the one held is too old.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it would have to be read again and cannot be.
+    pub async fn current<D: Database>(
+        &self,
+        store: &Store<D>,
+        now: Timestamp,
+    ) -> Result<Rc<Snapshot>, StoreError> {
+        match self.fresh(now) {
+            Some(snapshot) => Ok(snapshot),
+            None => self.refresh(store, now).await,
+        }
+    }
+
+    /// Reads again what is current; `now` is the moment of sending. The schema is brought up to
+    /// date where that is due.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it cannot be read; what is held stays as old as it was.
+    pub async fn refresh<D: Database>(
+        &self,
+        store: &Store<D>,
+        now: Timestamp,
+    ) -> Result<Rc<Snapshot>, StoreError> {
+        let control = match store.control().await {
+            Err(StoreError::NotMigrated) => {
+                store.migrate(now).await?;
+                store.control().await?
+            }
+            other => other?,
+        };
+        let unchanged = self
+            .held
+            .borrow()
+            .as_ref()
+            .filter(|held| held.control.config_version == control.config_version)
+            .map(|held| Rc::clone(&held.snapshot));
+        let snapshot = match unchanged {
+            Some(snapshot) => snapshot,
+            None => Rc::new(Snapshot::new(store.current_config().await?)?),
+        };
+        self.adopt(snapshot, control, now);
+        self.fresh(now)
+            .ok_or_else(|| StoreError::Unavailable("a newer read is held already".to_owned()))
+    }
+
+    /// Takes over what was read by a call sent at `sent_at`, unless a later read is held.
+    fn adopt(&self, snapshot: Rc<Snapshot>, control: Control, sent_at: Timestamp) {
+        let mut held = self.held.borrow_mut();
+        if held
+            .as_ref()
+            .is_some_and(|held| held.read_sent_at > sent_at)
+        {
+            return;
+        }
+        let keys_hold = held.as_ref().is_some_and(|held| {
+            held.control.keys_generation == control.keys_generation
+                && held.snapshot.version == snapshot.version
+        });
+        if !keys_hold {
+            self.keys.borrow_mut().clear();
+        }
+        let control = Control {
+            config_version: snapshot.version,
+            ..control
+        };
+        *held = Some(Held {
+            snapshot,
+            control,
+            read_sent_at: sent_at,
+        });
+    }
+
+    /// Finds out whose key a credential is; `None` when it is no key of ours, unknown, revoked,
+    /// expired, or of a principal that is gone. Callers are told the same in every case.
+    ///
+    /// 1. What cannot be a key is not accepted.
+    /// 2. A key that is held is compared at once; another is looked up, which takes one round trip
+    ///    whether it exists or not.
+    /// 3. The digests are compared in constant time, also for a key that does not exist.
+    /// 4. The key must be active and its principal one of the configuration that uses keys.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the key would have to be looked up and cannot be.
+    pub async fn authenticate<D: Database>(
+        &self,
+        credential: Credential<'_>,
+        snapshot: &Rc<Snapshot>,
+        settings: &Settings,
+        store: &Store<D>,
+        now: Timestamp,
+    ) -> Result<Option<Caller>, StoreError> {
+        let Ok(key) = Key::parse(credential.expose()) else {
+            return Ok(None); // (1)
+        };
+        let digest = key.digest(&settings.pepper);
+        let held = self.keys.borrow().get(&key.id()).cloned();
+        let held = match held {
+            Some(held) => Some(held),
+            None => self.look_up(key.id(), snapshot, store, now).await?, // (2)
+        };
+        let stored = held
+            .as_ref()
+            .map_or_else(|| settings.pepper.digest(""), |held| held.record.digest);
+        let matches = digest.matches(&stored); // (3)
+        Ok(match held {
+            Some(held) if matches && held.record.state(now) == KeyState::Active => {
+                Some(Caller {
+                    principal: held.principal,
+                    name: held.name,
+                    key: Some(held.record),
+                }) // (4)
+            }
+            _ => None,
+        })
+    }
+
+    async fn look_up<D: Database>(
+        &self,
+        id: KeyId,
+        snapshot: &Rc<Snapshot>,
+        store: &Store<D>,
+        now: Timestamp,
+    ) -> Result<Option<HeldKey>, StoreError> {
+        let (record, control) = store.key(id).await?;
+        let Some(record) = record else {
+            return Ok(None);
+        };
+        if snapshot.kind_of(&record.principal) != Some(PrincipalKind::Key) {
+            return Ok(None);
+        }
+        let Some(principal) = snapshot.policy.principal(&record.principal) else {
+            return Ok(None);
+        };
+        let name = Rc::from(record.principal.as_str());
+        let held = HeldKey {
+            record: Rc::new(record),
+            principal,
+            name,
+            use_noted_at: None,
+        };
+        let is_current = self.held.borrow().as_ref().is_some_and(|now_held| {
+            now_held.snapshot.version == snapshot.version
+                && now_held.control == control
+                && now.ms_since(now_held.read_sent_at) >= 0
+        });
+        // A key read at another generation than the rest is used once and not kept.
+        if is_current {
+            let mut keys = self.keys.borrow_mut();
+            if keys.len() >= MAX_KEYS {
+                keys.clear();
+            }
+            keys.insert(id, held.clone());
+        }
+        Ok(Some(held))
+    }
+
+    /// Whether the use of a key at `now` is worth a row: once in ten minutes for each isolate.
+    pub fn note_use(&self, id: KeyId, now: Timestamp) -> bool {
+        const EVERY_MS: i64 = 600_000;
+        let mut keys = self.keys.borrow_mut();
+        let Some(held) = keys.get_mut(&id) else {
+            return false;
+        };
+        let noted = held.use_noted_at.or(held.record.last_used_at);
+        let due = noted.is_none_or(|at| now.ms_since(at) >= EVERY_MS);
+        if due {
+            held.use_noted_at = Some(now);
+        }
+        due
+    }
+
+    /// A zone's name as learnt from upstream.
+    #[must_use]
+    pub fn learnt_zone_name(&self, id: ZoneId) -> Option<String> {
+        self.zone_names.borrow().get(&id).cloned()
+    }
+
+    /// Keeps a zone's name; it never changes for an id.
+    pub fn learn_zone_name(&self, id: ZoneId, name: String) {
+        let mut names = self.zone_names.borrow_mut();
+        if names.len() >= MAX_KEYS {
+            names.clear();
+        }
+        names.insert(id, name);
+    }
+
+    /// Forgets everything, so that the next call reads anew: after a change made by this isolate.
+    pub fn forget(&self) {
+        *self.held.borrow_mut() = None;
+        self.keys.borrow_mut().clear();
+    }
+}
+
+/// Digests of the root key and a candidate are compared, so that lengths do not show either.
+#[must_use]
+pub fn is_root_key(credential: Credential<'_>, settings: &Settings) -> bool {
+    let digest = |text: &str| -> Digest { settings.pepper.digest(text) };
+    settings
+        .root_key
+        .as_ref()
+        .is_some_and(|root| digest(root.expose()).matches(&digest(credential.expose())))
+}

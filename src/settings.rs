@@ -1,0 +1,239 @@
+//! What the Worker is told by its vars and secrets, checked once.
+
+use url::Url;
+
+use crate::identity::Pepper;
+use crate::model::{AccountId, Secret};
+use crate::upstream::SecretScanner;
+
+/// Vars and secrets as read; absent and empty are the same.
+#[derive(Debug, Clone, Default)]
+pub struct RawSettings {
+    /// `UPSTREAM_BASE_URL`
+    pub upstream_base_url: Option<String>,
+    /// Secret `CLOUDFLARE_API_TOKEN`
+    pub api_token: Option<Secret>,
+    /// Secret `CLOUDFLARE_EMAIL`
+    pub email: Option<String>,
+    /// Secret `CLOUDFLARE_API_KEY`
+    pub api_key: Option<Secret>,
+    /// Secret `ROOT_KEY`
+    pub root_key: Option<Secret>,
+    /// Secret `KEY_PEPPER`
+    pub key_pepper: Option<Secret>,
+    /// `OWN_ACCOUNT_ID`
+    pub own_account_id: Option<String>,
+    /// `OWN_SCRIPT_NAME`
+    pub own_script_name: Option<String>,
+    /// `OWN_D1_ID`
+    pub own_d1_id: Option<String>,
+    /// `OWN_D1_NAME`, by which some clients call it in paths
+    pub own_d1_name: Option<String>,
+    /// `OWN_KV_ID`
+    pub own_kv_id: Option<String>,
+    /// `OWN_QUEUE_IDS`, separated by commas
+    pub own_queue_ids: Option<String>,
+}
+
+/// How the gateway shows itself to Cloudflare.
+#[derive(Debug, Clone)]
+pub enum UpstreamCredential {
+    /// An API token.
+    Token(Secret),
+    /// A Global API Key with its e-mail address; works, with a standing warning.
+    Legacy {
+        /// The address.
+        email: String,
+        /// The key.
+        key: Secret,
+    },
+}
+
+/// The gateway's own resources, which are out of bounds for calls through it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnResources {
+    /// The account it runs in.
+    pub account: AccountId,
+    /// Its script, database, KV namespace and queues, by id and by name.
+    pub names: Vec<String>,
+}
+
+/// Settings that passed their checks.
+#[derive(Debug)]
+pub struct Settings {
+    /// Where the v4 API is, without a final slash, such as
+    /// `https://api.cloudflare.com/client/v4`.
+    pub upstream_base: String,
+    /// How the gateway shows itself there.
+    pub credential: UpstreamCredential,
+    /// Opens `/api/v1`; `None` when it is switched off.
+    pub root_key: Option<Secret>,
+    /// Hashed along with keys.
+    pub pepper: Pepper,
+    /// What must not be touched; `None` until deploy has written it.
+    pub own: Option<OwnResources>,
+    /// Finds our credentials in answers.
+    pub scanner: SecretScanner,
+}
+
+/// A var or secret that keeps the Worker from serving.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SettingsError {
+    /// It is needed and absent.
+    #[error("the secret or var {0} is not set")]
+    Missing(&'static str),
+    /// It is there and of no use.
+    #[error("{0} {1}")]
+    Invalid(&'static str, &'static str),
+}
+
+fn present(value: Option<String>) -> Option<String> {
+    value.filter(|text| !text.trim().is_empty())
+}
+
+impl TryFrom<RawSettings> for Settings {
+    type Error = SettingsError;
+
+    fn try_from(raw: RawSettings) -> Result<Self, SettingsError> {
+        let base =
+            present(raw.upstream_base_url).ok_or(SettingsError::Missing("UPSTREAM_BASE_URL"))?;
+        let url = Url::parse(&base)
+            .map_err(|_| SettingsError::Invalid("UPSTREAM_BASE_URL", "is not a URL"))?;
+        let loopback = matches!(url.host_str(), Some("127.0.0.1" | "localhost" | "[::1]"));
+        if url.scheme() != "https" && !(url.scheme() == "http" && loopback) {
+            return Err(SettingsError::Invalid(
+                "UPSTREAM_BASE_URL",
+                "must be https, but for a simulator on this machine",
+            ));
+        }
+        if !url.username().is_empty()
+            || url.password().is_some()
+            || url.query().is_some()
+            || url.fragment().is_some()
+        {
+            return Err(SettingsError::Invalid(
+                "UPSTREAM_BASE_URL",
+                "must be a plain address without credentials, query or fragment",
+            ));
+        }
+        let token = raw.api_token.filter(|token| !token.is_empty());
+        let legacy_key = raw.api_key.filter(|key| !key.is_empty());
+        let credential = match (token, present(raw.email), legacy_key) {
+            (Some(token), _, _) => UpstreamCredential::Token(token),
+            (None, Some(email), Some(key)) => UpstreamCredential::Legacy { email, key },
+            _ => return Err(SettingsError::Missing("CLOUDFLARE_API_TOKEN")),
+        };
+        let pepper = raw
+            .key_pepper
+            .filter(|pepper| pepper.expose().len() >= 16)
+            .ok_or(SettingsError::Invalid(
+                "KEY_PEPPER",
+                "must be a secret of at least 16 characters",
+            ))?;
+        let root_key = match raw.root_key.filter(|key| !key.is_empty()) {
+            Some(key) if key.expose().len() < 32 => {
+                return Err(SettingsError::Invalid(
+                    "ROOT_KEY",
+                    "must have at least 32 characters, or be absent",
+                ));
+            }
+            other => other,
+        };
+        let upstream_secret = match &credential {
+            UpstreamCredential::Token(token) => token,
+            UpstreamCredential::Legacy { key, .. } => key,
+        };
+        let scanner = SecretScanner::new(
+            [Some(upstream_secret), root_key.as_ref(), Some(&pepper)]
+                .into_iter()
+                .flatten(),
+        );
+        let own_account = present(raw.own_account_id);
+        let own = match own_account {
+            None => None,
+            Some(account) => {
+                let account = account.parse().map_err(|_| {
+                    SettingsError::Invalid("OWN_ACCOUNT_ID", "is not an account id")
+                })?;
+                let script = present(raw.own_script_name)
+                    .ok_or(SettingsError::Missing("OWN_SCRIPT_NAME"))?;
+                let database = present(raw.own_d1_id).ok_or(SettingsError::Missing("OWN_D1_ID"))?;
+                let database_name =
+                    present(raw.own_d1_name).ok_or(SettingsError::Missing("OWN_D1_NAME"))?;
+                let namespace =
+                    present(raw.own_kv_id).ok_or(SettingsError::Missing("OWN_KV_ID"))?;
+                let queues = present(raw.own_queue_ids).unwrap_or_default();
+                let mut names = vec![script, database, database_name, namespace];
+                names.extend(
+                    queues
+                        .split(',')
+                        .map(|id| id.trim().to_owned())
+                        .filter(|id| !id.is_empty()),
+                );
+                Some(OwnResources { account, names })
+            }
+        };
+        Ok(Self {
+            upstream_base: base.trim_end_matches('/').to_owned(),
+            credential,
+            root_key,
+            pepper: Pepper::new(pepper),
+            own,
+            scanner,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn raw() -> RawSettings {
+        RawSettings {
+            upstream_base_url: Some("https://api.cloudflare.com/client/v4".into()),
+            api_token: Some(Secret::new("t".repeat(40))),
+            key_pepper: Some(Secret::new("p".repeat(32))),
+            root_key: Some(Secret::new("r".repeat(40))),
+            ..RawSettings::default()
+        }
+    }
+
+    fn error(change: impl FnOnce(&mut RawSettings)) -> String {
+        let mut raw = raw();
+        change(&mut raw);
+        Settings::try_from(raw).map(|_| ()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn good_settings_pass() {
+        let settings = Settings::try_from(raw()).unwrap();
+        assert!(settings.own.is_none());
+        assert!(!format!("{settings:?}").contains("tttt"));
+    }
+
+    #[test]
+    fn each_bad_setting_is_named() {
+        assert_eq!(
+            error(|raw| raw.upstream_base_url = None),
+            "the secret or var UPSTREAM_BASE_URL is not set"
+        );
+        assert_eq!(
+            error(|raw| raw.upstream_base_url = Some("http://api.cloudflare.com".into())),
+            "UPSTREAM_BASE_URL must be https, but for a simulator on this machine"
+        );
+        assert!(
+            error(|raw| raw.upstream_base_url = Some("https://u:p@h/".into()))
+                .contains("plain address")
+        );
+        assert_eq!(
+            error(|raw| raw.api_token = None),
+            "the secret or var CLOUDFLARE_API_TOKEN is not set"
+        );
+        assert!(error(|raw| raw.key_pepper = Some(Secret::new("short"))).starts_with("KEY_PEPPER"));
+        assert!(error(|raw| raw.root_key = Some(Secret::new("short"))).starts_with("ROOT_KEY"));
+        assert_eq!(
+            error(|raw| raw.own_account_id = Some("0123456789abcdef0123456789abcdef".into())),
+            "the secret or var OWN_SCRIPT_NAME is not set"
+        );
+    }
+}

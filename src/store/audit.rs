@@ -1,0 +1,363 @@
+//! Audit rows. Nothing here changes or deletes one.
+
+use serde::Deserialize;
+
+use super::database::{decode, take};
+use super::{Database, Row, Statement, Store, StoreError, Value};
+use crate::audit::{Entry, Event, Intent, JoinedRow, OutcomeRow, ReadBack};
+use crate::model::{EntryId, Timestamp};
+
+/// Binds: the columns in order.
+const INSERT_INTENT: &str = "INSERT INTO audit_intents (id, principal, credential, source_ip, operation, method, path, zone, \
+     resources, grant_name, reason, action, deprecated, read_back) \
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
+/// Binds: a JSON list of lists, each the columns in order. A row that is there stays as it is.
+const INSERT_OUTCOMES: &str = "INSERT OR IGNORE INTO audit_outcomes (id, outcome, status, cf_ray, duration_ms, upstream_calls, detail) \
+     SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6 FROM json_each(?1)";
+/// Binds: id, time in Unix ms, happened, detail. Only for an outcome recorded as unknown.
+const INSERT_SETTLEMENT: &str = "INSERT OR IGNORE INTO audit_settlements (id, settled_at, happened, detail) \
+     SELECT ?1, ?2, ?3, ?4 FROM audit_outcomes WHERE id = ?1 AND outcome = 'unknown'";
+/// Binds: a JSON list of lists, each the columns in order.
+const INSERT_EVENTS: &str = "INSERT INTO audit_events (id, principal, credential, source_ip, operation, method, path, zone, resources, \
+     decision, grant_name, reason, action, deprecated, status, outcome, cf_ray, duration_ms, upstream_calls) \
+     SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7, value ->> 8, \
+     value ->> 9, value ->> 10, value ->> 11, value ->> 12, value ->> 13, value ->> 14, value ->> 15, value ->> 16, value ->> 17, \
+     value ->> 18 FROM json_each(?1)";
+/// Binds: cutoff. Gives ids in order, from the mark to below the cutoff.
+const OPEN_INTENTS: &str = "SELECT i.id FROM audit_intents i LEFT JOIN audit_outcomes o ON o.id = i.id \
+     WHERE i.id >= (SELECT reconciled_to FROM control WHERE id = 1) AND i.id < ?1 AND o.id IS NULL ORDER BY i.id LIMIT 201";
+/// Binds: the new mark. It only rises.
+const ADVANCE_MARK: &str = "UPDATE control SET reconciled_to = ?1 WHERE id = 1 AND reconciled_to < ?1 \
+     AND EXISTS (SELECT 1 FROM audit_intents WHERE id >= reconciled_to AND id < ?1)";
+/// Binds: the oldest id that counts.
+const UNSETTLED: &str = "SELECT o.id, i.read_back FROM audit_outcomes o JOIN audit_intents i ON i.id = o.id \
+     LEFT JOIN audit_settlements s ON s.id = o.id \
+     WHERE o.outcome = 'unknown' AND o.id >= ?1 AND s.id IS NULL AND i.read_back IS NOT NULL ORDER BY o.id LIMIT 40";
+/// Binds: below this id, from this id, principal, operation, zone, decision, how many.
+const QUERY: &str = "SELECT * FROM ( \
+       SELECT i.id, i.principal, i.credential, i.source_ip, i.operation, i.method, i.path, i.resources, 'allow' AS decision, i.grant_name, \
+         i.reason, i.action, i.deprecated, o.status, CASE WHEN s.id IS NOT NULL THEN 'settled' ELSE coalesce(o.outcome, 'pending') END AS outcome, \
+         o.cf_ray, o.duration_ms, o.upstream_calls, coalesce(s.detail, o.detail) AS detail, s.happened \
+       FROM audit_intents i LEFT JOIN audit_outcomes o ON o.id = i.id LEFT JOIN audit_settlements s ON s.id = i.id \
+       WHERE i.id < ?1 AND i.id >= ?2 AND (?3 IS NULL OR i.principal = ?3) AND (?4 IS NULL OR i.operation = ?4) \
+         AND (?5 IS NULL OR i.zone = ?5) AND (?6 IS NULL OR ?6 = 'allow') ORDER BY i.id DESC LIMIT ?7) \
+     UNION ALL SELECT * FROM ( \
+       SELECT id, principal, credential, source_ip, operation, method, path, resources, decision, grant_name, reason, action, deprecated, \
+         status, outcome, cf_ray, duration_ms, upstream_calls, NULL AS detail, NULL AS happened \
+       FROM audit_events WHERE id < ?1 AND id >= ?2 AND (?3 IS NULL OR principal = ?3) AND (?4 IS NULL OR operation = ?4) \
+         AND (?5 IS NULL OR zone = ?5) AND (?6 IS NULL OR decision = ?6) ORDER BY id DESC LIMIT ?7) \
+     ORDER BY id DESC LIMIT ?7";
+
+/// Which entries are asked for. Absent parts do not restrict.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AuditFilter {
+    /// The principal's name.
+    pub principal: Option<String>,
+    /// The operation id.
+    pub operation: Option<String>,
+    /// The zone's id.
+    pub zone: Option<String>,
+    /// `allow`, `deny` or `approve`.
+    pub decision: Option<String>,
+    /// Entries at or after this instant.
+    pub since: Option<Timestamp>,
+    /// Entries before this instant.
+    pub until: Option<Timestamp>,
+    /// Entries below this number: where the page before ended.
+    pub below: Option<EntryId>,
+    /// At most so many, 1 to 1,000.
+    pub limit: u32,
+}
+
+/// Entries, newest first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditPage {
+    /// The entries.
+    pub entries: Vec<Entry>,
+    /// Where the next page begins; `None` at the end.
+    pub next: Option<EntryId>,
+}
+
+/// Intents without an outcome.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenIntents {
+    /// Their numbers.
+    pub ids: Vec<EntryId>,
+    /// Once these are closed, everything below this number is.
+    pub reconciled_to: EntryId,
+    /// Whether there are more.
+    pub more: bool,
+}
+
+#[derive(Deserialize)]
+struct IdRow {
+    id: i64,
+}
+
+#[derive(Deserialize)]
+struct UnsettledRow {
+    id: i64,
+    read_back: String,
+}
+
+fn json<T: serde::Serialize>(value: &T) -> Result<String, StoreError> {
+    serde_json::to_string(value).map_err(|error| StoreError::Corrupt(error.to_string()))
+}
+
+/// The one statement that inserts events.
+pub(super) fn event_statement(events: &[Event]) -> Result<Statement, StoreError> {
+    let rows = events
+        .iter()
+        .map(|event| {
+            let what = &event.what;
+            Ok(serde_json::json!([
+                event.id.get(),
+                event.principal,
+                event.credential,
+                event.source_ip,
+                what.operation,
+                what.method,
+                what.path,
+                what.zone,
+                json(&what.resources)?,
+                event.decision,
+                event.grant,
+                event.reason,
+                what.action.infinitive(),
+                i64::from(what.deprecated),
+                event.status,
+                event.outcome.map(crate::upstream::Outcome::as_str),
+                event.cf_ray,
+                event.duration_ms,
+                event.upstream_calls,
+            ]))
+        })
+        .collect::<Result<Vec<_>, StoreError>>()?;
+    Ok(Statement::new(INSERT_EVENTS, vec![json(&rows)?.into()]))
+}
+
+fn outcomes_statement(rows: &[OutcomeRow]) -> Result<Statement, StoreError> {
+    let rows: Vec<Row> = rows
+        .iter()
+        .map(|row| {
+            serde_json::json!([
+                row.id.get(),
+                row.outcome.as_str(),
+                row.status,
+                row.cf_ray,
+                row.duration_ms,
+                row.upstream_calls,
+                row.detail,
+            ])
+        })
+        .collect();
+    Ok(Statement::new(INSERT_OUTCOMES, vec![json(&rows)?.into()]))
+}
+
+impl<D: Database> Store<D> {
+    /// Records what is about to be sent. One statement. After an error nothing may be sent.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] when the number is taken: take another.
+    pub async fn record_intent(&self, intent: &Intent) -> Result<(), StoreError> {
+        let Intent {
+            id,
+            who,
+            what,
+            grant,
+            reason,
+            read_back,
+        } = intent;
+        let read_back = read_back.as_ref().map(json).transpose()?;
+        let statement = Statement::new(
+            INSERT_INTENT,
+            vec![
+                id.get().into(),
+                who.principal.clone().unwrap_or_default().into(),
+                who.credential.as_str().into(),
+                who.source_ip.clone().into(),
+                what.operation.as_str().into(),
+                what.method.as_str().into(),
+                what.path.as_str().into(),
+                what.zone.clone().into(),
+                json(&what.resources)?.into(),
+                grant.clone().into(),
+                reason.as_str().into(),
+                what.action.infinitive().into(),
+                what.deprecated.into(),
+                read_back.into(),
+            ],
+        );
+        self.database.batch(vec![statement]).await.map(drop)
+    }
+
+    /// Records how a write ended. If the scheduler gave it up for unknown meanwhile, this settles
+    /// it. One batch; harmless to repeat.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database failed; the scheduler will find the intent open.
+    pub async fn record_outcome(&self, row: &OutcomeRow, now: Timestamp) -> Result<(), StoreError> {
+        use crate::upstream::Outcome::{Confirmed, Refused, Throttled, Unknown};
+        let mut batch = vec![outcomes_statement(std::slice::from_ref(row))?];
+        let happened = match row.outcome {
+            Confirmed => Some(true),
+            Refused | Throttled { .. } => Some(false),
+            Unknown => None,
+        };
+        // Only a call longer than the scheduler's patience can have been given up.
+        if let Some(happened) = happened
+            && row.duration_ms >= crate::audit::ABANDONED_AFTER_MS
+        {
+            batch.push(settlement_statement(row.id, happened, "answered late", now));
+        }
+        self.database.batch(batch).await.map(drop)
+    }
+
+    /// Records events in one statement.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] when a number is taken and none was recorded: number them anew.
+    pub async fn record_events(&self, events: &[Event]) -> Result<(), StoreError> {
+        if events.is_empty() {
+            return Ok(());
+        }
+        self.database
+            .batch(vec![event_statement(events)?])
+            .await
+            .map(drop)
+    }
+
+    /// Intents below `cutoff` that have no outcome, oldest first, at most 200.
+    ///
+    /// # Errors
+    /// [`StoreError`] when they cannot be read.
+    pub async fn intents_without_outcome(
+        &self,
+        cutoff: EntryId,
+    ) -> Result<OpenIntents, StoreError> {
+        let mut results = self
+            .database
+            .batch(vec![Statement::new(
+                OPEN_INTENTS,
+                vec![cutoff.get().into()],
+            )])
+            .await?;
+        let mut ids: Vec<EntryId> = decode::<IdRow>(take(&mut results, 0)?)?
+            .into_iter()
+            .map(|row| EntryId::from_stored(row.id))
+            .collect();
+        let beyond = (ids.len() > 200).then(|| ids.pop()).flatten();
+        Ok(OpenIntents {
+            ids,
+            reconciled_to: beyond.unwrap_or(cutoff),
+            more: beyond.is_some(),
+        })
+    }
+
+    /// Records the outcomes of lost calls and that everything below `reconciled_to` is closed.
+    /// One batch; harmless to repeat.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database failed and nothing was recorded.
+    pub async fn close_abandoned(
+        &self,
+        rows: &[OutcomeRow],
+        reconciled_to: EntryId,
+    ) -> Result<(), StoreError> {
+        let mut batch = Vec::with_capacity(2);
+        if !rows.is_empty() {
+            batch.push(outcomes_statement(rows)?);
+        }
+        batch.push(Statement::new(
+            ADVANCE_MARK,
+            vec![reconciled_to.get().into()],
+        ));
+        self.database.batch(batch).await.map(drop)
+    }
+
+    /// Unknown outcomes from `since` on that can be read back and are not settled, at most 40: a
+    /// free plan's invocation has 50 subrequests.
+    ///
+    /// # Errors
+    /// [`StoreError`] when they cannot be read.
+    pub async fn unsettled(&self, since: EntryId) -> Result<Vec<(EntryId, ReadBack)>, StoreError> {
+        let mut results = self
+            .database
+            .batch(vec![Statement::new(UNSETTLED, vec![since.get().into()])])
+            .await?;
+        decode::<UnsettledRow>(take(&mut results, 0)?)?
+            .into_iter()
+            .map(|row| {
+                let read_back = serde_json::from_str(&row.read_back)
+                    .map_err(|error| StoreError::Corrupt(format!("intent {}: {error}", row.id)))?;
+                Ok((EntryId::from_stored(row.id), read_back))
+            })
+            .collect()
+    }
+
+    /// Settles an unknown outcome, once.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database failed.
+    pub async fn settle(
+        &self,
+        id: EntryId,
+        happened: bool,
+        detail: &'static str,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.database
+            .batch(vec![settlement_statement(id, happened, detail, now)])
+            .await
+            .map(drop)
+    }
+
+    /// Entries, newest first. One statement.
+    ///
+    /// # Errors
+    /// [`StoreError`] when they cannot be read.
+    pub async fn audit(&self, filter: &AuditFilter) -> Result<AuditPage, StoreError> {
+        let end = filter
+            .until
+            .map_or(i64::MAX >> 11, |until| EntryId::first_of(until).get());
+        let below = filter.below.map_or(end, |below| below.get().min(end));
+        let from = filter
+            .since
+            .map_or(0, |since| EntryId::first_of(since).get());
+        let limit = filter.limit.clamp(1, 1000);
+        let mut results = self
+            .database
+            .batch(vec![Statement::new(
+                QUERY,
+                vec![
+                    below.into(),
+                    from.into(),
+                    filter.principal.clone().into(),
+                    filter.operation.clone().into(),
+                    filter.zone.clone().into(),
+                    filter.decision.clone().into(),
+                    Value::from(i64::from(limit)),
+                ],
+            )])
+            .await?;
+        let entries: Vec<Entry> = decode::<JoinedRow>(take(&mut results, 0)?)?
+            .into_iter()
+            .map(Entry::from)
+            .collect();
+        let full = entries.len() >= limit as usize;
+        let next = entries.last().filter(|_| full).map(|entry| entry.id);
+        Ok(AuditPage { entries, next })
+    }
+}
+
+fn settlement_statement(id: EntryId, happened: bool, detail: &str, now: Timestamp) -> Statement {
+    Statement::new(
+        INSERT_SETTLEMENT,
+        vec![
+            id.get().into(),
+            now.unix_ms().into(),
+            happened.into(),
+            detail.into(),
+        ],
+    )
+}

@@ -1,0 +1,93 @@
+//! The schema and how a database comes to it.
+
+use super::{Database, Statement, Store, StoreError};
+
+/// One step of the schema.
+#[derive(Debug, Clone, Copy)]
+pub struct Migration {
+    /// Its number, counted from 1 without gaps.
+    pub id: i64,
+    /// Its file in `migrations/`.
+    pub sql: &'static str,
+}
+
+/// Every migration, in order. They expand before they contract, so that the version before still
+/// runs on the schema of the version after.
+pub const MIGRATIONS: &[Migration] = &[Migration {
+    id: 1,
+    sql: include_str!("../../migrations/0001_spine.sql"),
+}];
+
+const CREATE_TABLE: &str = "CREATE TABLE IF NOT EXISTS schema_migrations (id INTEGER PRIMARY KEY, applied_at INTEGER NOT NULL)";
+const APPLIED: &str = "SELECT id FROM schema_migrations ORDER BY id";
+/// Binds: id, time in Unix ms. The primary key is the lock: of two Workers that apply the same
+/// migration the second hits it, and its whole batch has no effect.
+const RECORD: &str = "INSERT INTO schema_migrations (id, applied_at) VALUES (?1, ?2)";
+
+impl<D: Database> Store<D> {
+    /// Brings the database to the newest schema. Harmless to repeat and to run from several
+    /// isolates at once: each migration is one transaction that begins by taking its own number.
+    ///
+    /// # Errors
+    /// [`StoreError`] when a migration fails for another reason than being applied already.
+    pub async fn migrate(&self, now: crate::model::Timestamp) -> Result<(), StoreError> {
+        #[derive(serde::Deserialize)]
+        struct Applied {
+            id: i64,
+        }
+        let mut results = self
+            .database
+            .batch(vec![
+                Statement::new(CREATE_TABLE, vec![]),
+                Statement::new(APPLIED, vec![]),
+            ])
+            .await?;
+        let applied: Vec<Applied> =
+            super::database::decode(super::database::take(&mut results, 1)?)?;
+        for migration in MIGRATIONS {
+            if applied.iter().any(|row| row.id == migration.id) {
+                continue;
+            }
+            let mut batch = vec![Statement::new(
+                RECORD,
+                vec![migration.id.into(), now.unix_ms().into()],
+            )];
+            batch.extend(statements(migration.sql).map(|sql| Statement::new(sql, vec![])));
+            match self.database.batch(batch).await {
+                Ok(_) | Err(StoreError::Conflict) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Splits a migration into its statements. Migrations hold no semicolon but at a statement's end.
+fn statements(sql: &'static str) -> impl Iterator<Item = &'static str> {
+    sql.split(';').map(str::trim).filter(|statement| {
+        statement
+            .lines()
+            .any(|line| !line.trim().is_empty() && !line.trim_start().starts_with("--"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn migrations_are_numbered_without_gaps_and_split_into_statements() {
+        for (index, migration) in MIGRATIONS.iter().enumerate() {
+            assert_eq!(migration.id, i64::try_from(index).unwrap() + 1);
+            for statement in statements(migration.sql) {
+                assert!(
+                    ["CREATE ", "INSERT ", "ALTER "]
+                        .iter()
+                        .any(|verb| statement.contains(verb)),
+                    "{statement}"
+                );
+            }
+        }
+        assert_eq!(statements(MIGRATIONS[0].sql).count(), 10);
+    }
+}

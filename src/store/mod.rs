@@ -1,0 +1,31 @@
+//! What is kept: configuration versions, keys, audit rows.
+//!
+//! Owns every SQL statement. [`Store`] speaks in verbs of the domain over a [`Database`], which is
+//! D1 in `edge` and native SQLite in tests, so that the same code and the same `migrations/` run on
+//! both. A failed read is an error, never "nothing there".
+
+mod audit;
+mod config;
+mod control;
+mod database;
+mod keys;
+mod migrations;
+
+pub use audit::{AuditFilter, AuditPage, OpenIntents};
+pub use config::{ApplyConflict, StoredConfig};
+pub use control::Control;
+pub use database::{Database, Row, Statement, StoreError, Value};
+pub use migrations::{MIGRATIONS, Migration};
+
+/// The store over some database.
+#[derive(Debug, Clone)]
+pub struct Store<D> {
+    database: D,
+}
+
+impl<D: Database> Store<D> {
+    /// A store over `database`, which must be migrated before anything else is asked of it.
+    pub const fn new(database: D) -> Self {
+        Self { database }
+    }
+}
