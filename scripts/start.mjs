@@ -19,19 +19,6 @@ import { ownResources, startSimulator } from "./lib/simulator.mjs";
 
 const BOT = "acme-bot";
 
-await main(async () => {
-  await enter(fileURLToPath(import.meta.url));
-  const options = readArguments(process.argv.slice(2));
-  const stack = new Stack();
-  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => stack.end(0));
-  try {
-    await start(options, stack);
-  } catch (error) {
-    await stack.stop();
-    throw error;
-  }
-});
-
 async function start({ fresh, live }, stack) {
   const port = portFrom("ZONEKEEPER_PORT", 8787);
   const simulatorPort = portFrom("SIMULATOR_PORT", 8788);
@@ -208,3 +195,16 @@ function portFrom(variable, otherwise) {
 function sentences({ errors = [] }) {
   return errors.map((error) => error.message).join(" ");
 }
+
+await main(async () => {
+  await enter(fileURLToPath(import.meta.url));
+  const options = readArguments(process.argv.slice(2));
+  const stack = new Stack();
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => stack.end(0));
+  try {
+    await start(options, stack);
+  } catch (error) {
+    await stack.stop();
+    throw error;
+  }
+});

@@ -12,6 +12,7 @@ export const QUIET = {
   CLOUDFLARE_CF_FETCH_ENABLED: "false",
   MINIFLARE_TELEMETRY_DISABLED: "1",
   CI: "1",
+  WRANGLER_LOG: "error",
 };
 
 /**
