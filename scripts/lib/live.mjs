@@ -3,7 +3,7 @@
 import { Failure } from "./report.mjs";
 
 const BASE = "https://api.cloudflare.com/client/v4";
-const OWN = ["OWN_ACCOUNT_ID", "OWN_SCRIPT_NAME", "OWN_D1_ID", "OWN_KV_ID", "OWN_QUEUE_IDS", "OWN_HOSTNAMES"];
+const OWN = ["OWN_ACCOUNT_ID", "OWN_SCRIPT_NAME", "OWN_D1_ID", "OWN_D1_NAME", "OWN_KV_ID", "OWN_QUEUE_IDS", "OWN_HOSTNAMES"];
 
 export async function liveUpstream() {
   const token = process.env.CLOUDFLARE_API_TOKEN;

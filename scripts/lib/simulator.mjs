@@ -31,6 +31,7 @@ export function ownResources(state) {
     OWN_ACCOUNT_ID: state.accounts[0].id,
     OWN_SCRIPT_NAME: "zonekeeper",
     OWN_D1_ID: "5a6f6e65-6b65-4570-8572-000000000d10",
+    OWN_D1_NAME: "zonekeeper",
     OWN_KV_ID: "5a6f6e656b656570657200000000006b",
     OWN_QUEUE_IDS: "5a6f6e656b6565706572000000000071,5a6f6e656b6565706572000000000072",
     OWN_HOSTNAMES: "zonekeeper.example.com",

@@ -611,6 +611,9 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
         }
         let request = call.request(call.facts(false), now);
         let mut message = policy.explain(&request, decision);
+        if !message.ends_with('.') {
+            message.push('.');
+        }
         if decision.reason == Reason::Unjudged
             && call.is_write()
             && policy.record_conditions(&call.request(Facts::Unread, now))
