@@ -65,12 +65,16 @@ export async function buildWorker(variant, toolchain, tools) {
   });
 }
 
-/** The native simulator, in the profile that compiles quickly. Cargo itself knows whether it is up to date. */
-export async function buildSimulator() {
-  await step("simulator (cargo)", () => run("cargo", ["build", "-p", "simulator"], { cwd: ROOT, quiet: true }));
+/** The native simulator, by default in the profile that compiles quickly. Cargo knows whether it is up to date. */
+export async function buildSimulator({ release = false } = {}) {
+  const args = ["build", "-p", "simulator", ...(release ? ["--release"] : [])];
+  await step("simulator (cargo)", () => run("cargo", args, { cwd: ROOT, quiet: true }));
 }
 
 export const SIMULATOR = path.join(TARGET, "debug", "simulator");
+
+/** For the benchmark, where it must not be what is measured. */
+export const SIMULATOR_RELEASE = path.join(TARGET, "release", "simulator");
 
 async function warm(toolchain) {
   // A failure here is not the last word: worker-build compiles the same and reports it.
