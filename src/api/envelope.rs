@@ -4,8 +4,8 @@ use http::StatusCode;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::gateway::{Code, Refusal, Reply};
-use crate::model::json::{Json, JsonErrorKind, parse};
+use crate::gateway::{Code, Refusal, Reply, read_json};
+use crate::model::json::Json;
 
 #[derive(Serialize)]
 struct Success<'a, T, I> {
@@ -61,28 +61,19 @@ pub(super) fn read_body<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal>
     let json = if bytes.is_empty() {
         Json::Object(Vec::new())
     } else {
-        parse(bytes).map_err(|error| {
-            let code = match error.kind {
-                JsonErrorKind::DuplicateKey(_) => Code::DuplicateKey,
-                _ => Code::MalformedBody,
-            };
-            Refusal::new(code, format!("The body is not acceptable JSON: {error}."))
-        })?
+        read_json(bytes)?
     };
-    serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_str(&json.write()))
-        .map_err(|error| {
-            let field = error.path().to_string();
-            let cause = error.into_inner().to_string();
-            // Without the position, which is that of the rewritten text.
-            let cause = cause.split(" at line ").next().unwrap_or_default();
-            let at = if field == "." {
-                String::new()
-            } else {
-                format!(" in the field `{field}`")
-            };
-            Refusal::new(
-                Code::InvalidParams,
-                format!("The body is not what this route takes{at}: {cause}."),
-            )
-        })
+    serde_path_to_error::deserialize(serde_json::Value::from(json)).map_err(|error| {
+        let field = error.path().to_string();
+        let cause = error.into_inner().to_string();
+        let at = if field == "." {
+            String::new()
+        } else {
+            format!(" in the field `{field}`")
+        };
+        Refusal::new(
+            Code::InvalidParams,
+            format!("The body is not what this route takes{at}: {cause}."),
+        )
+    })
 }

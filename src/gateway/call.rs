@@ -461,7 +461,7 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
                     "The body broke off or is not encoded as it says.",
                 ),
             })?;
-        let json = judge::read(&bytes)?;
+        let json = judge::read_json(&bytes)?;
         let zone_name = match call.zone {
             Some(zone) if call.is_conditioned() => {
                 Some(self.zone_name(&call.call.snapshot, zone).await?)

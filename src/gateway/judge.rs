@@ -106,7 +106,7 @@ pub(super) fn check_content_type(content_type: Option<&str>) -> Result<(), Refus
 ///
 /// # Errors
 /// [`Refusal`] with `duplicate_key` or `malformed_body`, naming line and column.
-pub(super) fn read(bytes: &[u8]) -> Result<Json, Refusal> {
+pub fn read_json(bytes: &[u8]) -> Result<Json, Refusal> {
     parse(bytes).map_err(|error| {
         let code = match error.kind {
             JsonErrorKind::DuplicateKey(_) => Code::DuplicateKey,
@@ -477,7 +477,7 @@ mod tests {
     };
 
     fn judge_text(judged: Judged, body: &str) -> Result<Judgement, Refusal> {
-        judge(judged, read(body.as_bytes())?, &AROUND)
+        judge(judged, read_json(body.as_bytes())?, &AROUND)
     }
 
     fn error(judged: Judged, body: &str) -> (u16, String) {
@@ -522,7 +522,7 @@ mod tests {
             conditioned: false,
             ..AROUND
         };
-        let body = read(br#"{"name":"www","new_field":[1.50]}"#).unwrap();
+        let body = read_json(br#"{"name":"www","new_field":[1.50]}"#).unwrap();
         let judgement = judge(Judged::DnsRecord, body, &around).unwrap();
         assert_eq!(
             judgement.body.write(),

@@ -22,7 +22,7 @@ pub use deps::{After, BodyFault, Finished, Gateway, Reply, World};
 pub use inbound::{
     FORWARDED_HEADERS, Inbound, OWN_HEADER_PREFIX, READ_HEADERS, RELAYED_HEADERS, Verb,
 };
-pub use judge::{JUDGED_BODY_CAP, sanitised};
+pub use judge::{JUDGED_BODY_CAP, read_json, sanitised};
 pub use list::{Paging, page_of};
 pub use preview::{Preview, Question};
 pub use reconcile::{Reconciled, reconcile};

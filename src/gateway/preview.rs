@@ -100,7 +100,7 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
                     let zone_name = call
                         .zone
                         .and_then(|zone| self.known_zone_name(&call.call.snapshot, zone));
-                    match judge::read(body.as_bytes())
+                    match judge::read_json(body.as_bytes())
                         .and_then(|json| call.judge(judged, json, zone_name.as_deref()))
                     {
                         Ok(judgement) => Ok(call.with(judgement)),

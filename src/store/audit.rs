@@ -48,6 +48,9 @@ const QUERY: &str = "SELECT * FROM ( \
          AND (?5 IS NULL OR zone = ?5) AND (?6 IS NULL OR decision = ?6) ORDER BY id DESC LIMIT ?7) \
      ORDER BY id DESC LIMIT ?7";
 
+/// The largest number an entry can have: D1 binds numbers as JavaScript does.
+const MAX_ID: i64 = (1 << 53) - 1;
+
 /// Which entries are asked for. Absent parts do not restrict.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AuditFilter {
@@ -204,10 +207,9 @@ impl<D: Database> Store<D> {
             Refused | Throttled { .. } => Some(false),
             Unknown => None,
         };
-        // Only a call longer than the scheduler's patience can have been given up.
-        if let Some(happened) = happened
-            && row.duration_ms >= crate::audit::ABANDONED_AFTER_MS
-        {
+        // Without effect unless the call was given up, be it that it or only this record of it was
+        // slow.
+        if let Some(happened) = happened {
             batch.push(settlement_statement(row.id, happened, "answered late", now));
         }
         self.database.batch(batch).await.map(drop)
@@ -319,7 +321,7 @@ impl<D: Database> Store<D> {
     pub async fn audit(&self, filter: &AuditFilter) -> Result<AuditPage, StoreError> {
         let end = filter
             .until
-            .map_or(i64::MAX >> 11, |until| EntryId::first_of(until).get());
+            .map_or(MAX_ID, |until| EntryId::first_of(until).get());
         let below = filter.below.map_or(end, |below| below.get().min(end));
         let from = filter
             .since

@@ -56,7 +56,7 @@ impl Envelope {
     /// Reads an answer; `None` when it is no JSON object.
     #[must_use]
     pub fn parse(body: &[u8]) -> Option<Self> {
-        serde_json::from_slice(body).ok()
+        serde_json::from_str(std::str::from_utf8(body).ok()?).ok()
     }
 
     /// The answer as one page of a list; `None` when it is not one.
