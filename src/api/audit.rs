@@ -97,11 +97,10 @@ fn read_filter(query: Option<&str>, snapshot: &Snapshot) -> Result<AuditFilter, 
                     .ok_or_else(|| wrong("limit", "a number from 1 to 1000"))?;
             }
             "cursor" => {
-                filter.below = Some(
-                    value
-                        .parse()
-                        .map_err(|_| wrong("cursor", "the cursor of the page before"))?,
-                )
+                let below = value
+                    .parse()
+                    .map_err(|_| wrong("cursor", "the cursor of the page before"))?;
+                filter.below = Some(below);
             }
             other => {
                 return Err(Refusal::new(

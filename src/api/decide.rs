@@ -11,7 +11,7 @@ use crate::store::Database;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Body {
+struct Asked {
     principal: String,
     method: String,
     path: String,
@@ -39,8 +39,8 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
                     "The body is too large or did not arrive whole.",
                 )
             })?;
-        let body: Body = read_body(&bytes)?;
-        if let Some(ip) = &body.source_ip
+        let asked: Asked = read_body(&bytes)?;
+        if let Some(ip) = &asked.source_ip
             && ip.parse::<std::net::IpAddr>().is_err()
         {
             return Err(Refusal::new(
@@ -48,15 +48,15 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
                 "The field `source_ip` must be an IP address.",
             ));
         }
-        let json = body.body.map(|value| value.to_string());
+        let json = asked.body.map(|value| value.to_string());
         let question = Question {
-            principal: &body.principal,
-            method: &body.method,
-            path: &body.path,
-            query: body.query.as_deref(),
+            principal: &asked.principal,
+            method: &asked.method,
+            path: &asked.path,
+            query: asked.query.as_deref(),
             body: json.as_deref(),
-            source_ip: body.source_ip.as_deref(),
-            at: body.at.unwrap_or_else(|| self.world.now()),
+            source_ip: asked.source_ip.as_deref(),
+            at: asked.at.unwrap_or_else(|| self.world.now()),
         };
         let preview = self.preview(&question).await?;
         success(

@@ -8,7 +8,7 @@ use crate::gateway::{Code, Refusal, Reply, read_json};
 use crate::model::json::Json;
 
 #[derive(Serialize)]
-struct Success<'a, T, I> {
+struct Answer<'a, T, I> {
     success: bool,
     errors: [(); 0],
     messages: Vec<Message<'a>>,
@@ -39,7 +39,7 @@ pub(super) fn listing<T: Serialize, I: Serialize, R>(
     messages: &[String],
 ) -> Result<Reply<R>, Refusal> {
     let messages = messages.iter().map(|message| Message { message }).collect();
-    let body = Success {
+    let body = Answer {
         success: true,
         errors: [],
         messages,

@@ -211,6 +211,7 @@ impl From<JoinedRow> for Entry {
             reason: &row.reason,
             outcome: row.outcome.as_deref(),
             status: row.status,
+            upstream_calls: row.upstream_calls,
             detail: row.detail.as_deref(),
             happened: row.happened.map(|value| value != 0),
         });

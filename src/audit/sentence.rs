@@ -12,6 +12,7 @@ pub(super) struct Parts<'a> {
     pub(super) reason: &'a str,
     pub(super) outcome: Option<&'a str>,
     pub(super) status: Option<u16>,
+    pub(super) upstream_calls: Option<u32>,
     pub(super) detail: Option<&'a str>,
     pub(super) happened: Option<bool>,
 }
@@ -47,6 +48,12 @@ pub(super) fn compose(parts: &Parts<'_>) -> String {
     match parts.outcome {
         None | Some("confirmed") => format!("{who} {}; {by}.", parts.action.past()),
         Some("pending") => format!("{}; its outcome is not recorded yet.", asked()),
+        // We refused it ourselves, just before sending; the detail says so.
+        Some("refused") if parts.upstream_calls == Some(0) => format!(
+            "{}, but {}.",
+            asked(),
+            detail("it was not sent").trim_end_matches('.')
+        ),
         Some("refused") => {
             let status = parts
                 .status
@@ -94,6 +101,7 @@ mod tests {
             reason: "allowed by site-deploy",
             outcome: Some("confirmed"),
             status: Some(200),
+            upstream_calls: Some(1),
             detail: None,
             happened: None,
         };
@@ -118,6 +126,14 @@ mod tests {
                 p.detail = Some("1136 not possible for this environment.");
             },
             "site-ci asked to purge 3 prefixes of example.com; allowed by site-deploy, refused by Cloudflare with 400: 1136 not possible for this environment.",
+        );
+        check(
+            |p| {
+                p.outcome = Some("refused");
+                p.upstream_calls = Some(0);
+                p.detail = Some("not sent: the key was revoked.");
+            },
+            "site-ci asked to purge 3 prefixes of example.com; allowed by site-deploy, but not sent: the key was revoked.",
         );
         check(
             |p| p.outcome = Some("unknown"),

@@ -18,8 +18,8 @@ use super::recorder::Recorder;
 use super::world::{CallWorld, Outbound};
 use crate::api::API_PREFIX;
 use crate::gateway::{
-    After, Code, Finished, Gateway, Inbound, PREFIX, RawTarget, Refusal, Reply, below_prefix,
-    codes_page, reconcile, split_url,
+    After, Code, Finished, Gateway, Inbound, PREFIX, RawTarget, Reconciled, Refusal, Reply,
+    below_prefix, codes_page, reconcile, split_url,
 };
 use crate::model::Timestamp;
 
@@ -89,7 +89,7 @@ async fn scheduled(event: ScheduledEvent, env: Env, _context: ScheduleContext) {
         return console_error!("tick: {error}");
     }
     match reconcile(&isolate.store, &outbound, now).await {
-        Ok(done) if done != Default::default() => console_log!("tick: {done:?}"),
+        Ok(done) if done != Reconciled::default() => console_log!("tick: {done:?}"),
         Ok(_) => {}
         Err(error) => console_error!("tick: {error}"),
     }

@@ -94,7 +94,7 @@ pub(super) struct Stopped {
 /// A refusal of a boxed call, as most are rare and large.
 pub(super) type Step<T> = Result<T, Box<Stopped>>;
 
-impl<'a> Received<'a> {
+impl Received<'_> {
     pub(super) fn anonymous(&self) -> Who {
         Who {
             principal: None,

@@ -663,10 +663,8 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
             RECORDS_PER_PAGE,
             None,
         );
-        self.walk(walk, calls, |item| {
-            self.may_see_record(call, item, &zone_name, now)
-        })
-        .await
+        self.walk(walk, calls, |item| call.may_show(item, &zone_name, now))
+            .await
     }
 
     /// One record, if the caller may see it.
@@ -687,7 +685,7 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
         let body = answer.body.unwrap_or_default();
         let seen = Envelope::parse(&body)
             .and_then(|envelope| envelope.result)
-            .is_some_and(|record| self.may_see_record(call, &record, &zone_name, now));
+            .is_some_and(|record| call.may_show(&record, &zone_name, now));
         let text = String::from_utf8(body).ok().filter(|_| seen);
         text.ok_or_else(|| {
             Refusal::new(
@@ -702,9 +700,19 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
         })
     }
 
-    fn may_see_record(
+    async fn zone_name_of(&self, call: &Authorized<'_>) -> Result<String, Refusal> {
+        let zone = call
+            .call
+            .zone
+            .ok_or_else(|| Refusal::new(Code::Denied, "The call names no zone."))?;
+        self.zone_name(&call.call.call.snapshot, zone).await
+    }
+}
+
+impl Authorized<'_> {
+    /// Whether the caller may see the DNS record `item` of the zone called `zone_name`.
+    fn may_show(
         &self,
-        call: &Authorized<'_>,
         item: &serde_json::value::RawValue,
         zone_name: &str,
         now: Timestamp,
@@ -730,18 +738,10 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
             content: record.content,
             proxied: record.proxied,
         };
-        let request = call
+        let request = self
             .call
             .request(Facts::Records(std::slice::from_ref(&facts)), now);
-        call.call.policy().decide(&request).is_allowed()
-    }
-
-    async fn zone_name_of(&self, call: &Authorized<'_>) -> Result<String, Refusal> {
-        let zone = call
-            .call
-            .zone
-            .ok_or_else(|| Refusal::new(Code::Denied, "The call names no zone."))?;
-        self.zone_name(&call.call.call.snapshot, zone).await
+        self.call.policy().decide(&request).is_allowed()
     }
 }
 

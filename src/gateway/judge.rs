@@ -451,6 +451,7 @@ fn scrub(value: &mut Json, credential: &str, depth: usize) {
 }
 
 /// A caller's text fit for a sentence: no control characters, at most `max` characters.
+#[must_use]
 pub fn sanitised(text: &str, max: usize) -> String {
     let mut shown: String = text
         .chars()

@@ -1,5 +1,7 @@
 //! Every way in which we say no, in one table: code, name and status.
 
+use std::fmt::Write as _;
+
 use http::StatusCode;
 use serde::Serialize;
 
@@ -196,14 +198,15 @@ pub fn codes_page() -> String {
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Zonekeeper error codes</title><h1>Zonekeeper error codes</h1><dl>",
     );
     for info in CODES {
-        page.push_str(&format!(
+        let _ = write!(
+            page,
             "<dt id=\"{}\"><b>{} {}</b> (HTTP {})</dt><dd>{}</dd>",
             info.name,
             info.number,
             info.name,
             info.status.as_u16(),
             info.meaning
-        ));
+        );
     }
     page.push_str("</dl></html>");
     page

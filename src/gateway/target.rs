@@ -5,6 +5,7 @@
 //! is then what every later reader sees. The path sent upstream is the one checked here.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 
 use crate::catalog::{Method, Resolved, resolve};
 
@@ -117,7 +118,7 @@ impl Checked<'_> {
 ///
 /// # Errors
 /// [`NonCanonical`].
-pub fn check<'u>(method: Method, raw: RawTarget<'u>) -> Result<Checked<'u>, NonCanonical> {
+pub fn check(method: Method, raw: RawTarget<'_>) -> Result<Checked<'_>, NonCanonical> {
     let RawTarget { path, query } = raw;
     if path.len() + query.map_or(0, str::len) > MAX_URL_BYTES {
         return Err(NonCanonical::TooLong); // (1)
@@ -239,9 +240,11 @@ fn recode(segment: &str) -> Result<String, NonCanonical> {
     for byte in text.bytes() {
         match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                encoded.push(char::from(byte))
+                encoded.push(char::from(byte));
             }
-            _ => encoded.push_str(&format!("%{byte:02X}")),
+            _ => {
+                let _ = write!(encoded, "%{byte:02X}");
+            }
         }
     }
     Ok(encoded)

@@ -15,7 +15,7 @@ const BY_ID: &str = "SELECT * FROM api_keys WHERE id = ?1";
 /// Binds: principal.
 const BY_PRINCIPAL: &str =
     "SELECT * FROM api_keys WHERE principal = ?1 ORDER BY created_at DESC, id LIMIT 1000";
-/// Binds: id, principal, digest, created_at, expires_at, note, legacy.
+/// Binds: the columns in order.
 const INSERT: &str = "INSERT INTO api_keys (id, principal, digest, created_at, expires_at, note, legacy) \
      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
 /// Binds: id, principal, time in Unix ms.

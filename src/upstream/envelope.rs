@@ -1,6 +1,8 @@
 //! The v4 envelope, read leniently: some endpoints send `null` where a list is promised and counts
 //! as texts.
 
+use std::fmt::Write as _;
+
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
@@ -87,7 +89,7 @@ impl Envelope {
                 .filter(|c| !c.is_control())
                 .take(200)
                 .collect();
-            text.push_str(&format!("{} {message}", error.code));
+            let _ = write!(text, "{} {message}", error.code);
         }
         text
     }
