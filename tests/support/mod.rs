@@ -1,0 +1,7 @@
+//! Fakes and builders of the behaviour tests: a database, an upstream and a clock that obey, and
+//! a whole Zonekeeper over them that is told what to do in a few words.
+
+pub(crate) mod database;
+pub(crate) mod keeper;
+pub(crate) mod upstream;
+pub(crate) mod world;

@@ -1,0 +1,178 @@
+//! The world around a call, without chance: a clock that is set, random numbers that are counted.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use zonekeeper::gateway::{BodyFault, World};
+use zonekeeper::model::{EntryId, EntryIds, Timestamp};
+use zonekeeper::upstream::{Answer, Client, Exchange, Fault, Head, Relay, Upstream};
+
+use super::upstream::{Expected, Script};
+
+/// A clock that stands until it is set; its copies show the same.
+#[derive(Debug, Clone)]
+pub(crate) struct Clock(Rc<Cell<i64>>);
+
+impl Clock {
+    pub(crate) fn at(text: &str) -> Self {
+        Self(Rc::new(Cell::new(
+            text.parse::<Timestamp>().unwrap().unix_ms(),
+        )))
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        Timestamp::from_unix_ms(self.0.get())
+    }
+
+    pub(crate) fn advance_ms(&self, ms: i64) {
+        self.0.set(self.0.get() + ms);
+    }
+}
+
+/// An answer that is handed through; its body is absent when it breaks off.
+#[derive(Debug)]
+pub(crate) struct Response {
+    pub(crate) status: u16,
+    pub(crate) body: Option<Vec<u8>>,
+}
+
+/// A world that plays a script.
+pub(crate) struct FakeWorld {
+    pub(crate) clock: Clock,
+    script: Script,
+    ids: RefCell<EntryIds>,
+    body: RefCell<Result<Vec<u8>, BodyFault>>,
+    random: Cell<u8>,
+    calls: Cell<u32>,
+    pauses: RefCell<Vec<u32>>,
+    logs: RefCell<Vec<String>>,
+}
+
+impl FakeWorld {
+    /// `seed` keeps the random numbers of two worlds apart.
+    pub(crate) fn new(clock: Clock, seed: u8) -> Self {
+        Self {
+            clock,
+            script: Script::default(),
+            ids: RefCell::default(),
+            body: RefCell::new(Ok(Vec::new())),
+            random: Cell::new(seed),
+            calls: Cell::new(0),
+            pauses: RefCell::default(),
+            logs: RefCell::default(),
+        }
+    }
+
+    pub(crate) fn expect(&self, call: Expected) {
+        self.script.expect(call);
+    }
+
+    /// What the caller's body will be.
+    pub(crate) fn set_body(&self, body: Result<Vec<u8>, BodyFault>) {
+        *self.body.borrow_mut() = body;
+    }
+
+    /// Calls made upstream so far.
+    pub(crate) fn calls(&self) -> u32 {
+        self.calls.get()
+    }
+
+    /// How long was waited between attempts, in milliseconds.
+    pub(crate) fn pauses(&self) -> Vec<u32> {
+        self.pauses.borrow().clone()
+    }
+
+    /// Everything logged.
+    pub(crate) fn logs(&self) -> String {
+        self.logs.borrow().join("\n")
+    }
+
+    /// Everything expected must have come by now.
+    pub(crate) fn check_script_is_used_up(&self) {
+        assert_eq!(self.script.left(), [""; 0], "expected calls did not come");
+    }
+}
+
+impl Drop for FakeWorld {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.check_script_is_used_up();
+        }
+    }
+}
+
+impl Client for FakeWorld {
+    async fn exchange(&self, exchange: &Exchange) -> Result<Answer, Fault> {
+        self.calls.set(self.calls.get() + 1);
+        self.script
+            .play(exchange.method, &exchange.target, exchange.body.as_deref())
+            .map(|(head, body)| Answer { head, body })
+    }
+
+    async fn pause(&self, ms: u32) {
+        self.pauses.borrow_mut().push(ms);
+        self.clock.advance_ms(ms.into());
+    }
+}
+
+impl Upstream for FakeWorld {
+    type Response = Response;
+
+    async fn relay(&self, relay: &Relay) -> Result<(Head, Self::Response), Fault> {
+        self.calls.set(self.calls.get() + 1);
+        self.script
+            .play(relay.method(), relay.target(), relay.body())
+            .map(|(head, body)| {
+                let status = head.status.as_u16();
+                (head, Response { status, body })
+            })
+    }
+
+    async fn read(&self, response: &Self::Response, cap: usize) -> Option<Vec<u8>> {
+        response.body.clone().filter(|body| body.len() <= cap)
+    }
+}
+
+impl World for FakeWorld {
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    fn jitter(&self) -> u16 {
+        0
+    }
+
+    fn entry_id(&self, now: Timestamp) -> EntryId {
+        self.ids
+            .borrow_mut()
+            .next(now, u16::from(self.random.get()))
+    }
+
+    async fn caller_body(&self, cap: usize) -> Result<Vec<u8>, BodyFault> {
+        let body = self.body.borrow().clone()?;
+        if body.len() > cap {
+            return Err(BodyFault::TooLarge);
+        }
+        Ok(body)
+    }
+
+    async fn flush_events(&self) {}
+
+    fn randomize(&self, bytes: &mut [u8]) -> bool {
+        let start = self.random.get();
+        self.random.set(start.wrapping_add(1));
+        for (index, byte) in bytes.iter_mut().enumerate() {
+            *byte = start
+                .wrapping_mul(31)
+                .wrapping_add((index as u8).wrapping_mul(7));
+        }
+        true
+    }
+
+    fn log(&self, line: &str) {
+        self.logs.borrow_mut().push(line.to_owned());
+    }
+
+    #[cfg(feature = "faults")]
+    async fn fault_point(&self, _name: &str) {}
+}
