@@ -4,7 +4,7 @@ use http::StatusCode;
 use serde_json::json;
 
 use super::envelope::success;
-use super::route::{Admitted, Call, store_refusal};
+use super::route::{Admitted, Call, change_refusal, store_refusal};
 use crate::audit::Action;
 use crate::config::document::{Document, PrincipalKind};
 use crate::config::{
@@ -118,7 +118,7 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
             Ok(Err(ApplyConflict)) => Err(conflict(before)),
             Err(error) => {
                 self.world.log(&format!("apply a configuration: {error}"));
-                Err(store_refusal(&error))
+                Err(change_refusal(&error))
             }
         }
     }

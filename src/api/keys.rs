@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::envelope::{read_body, success};
-use super::route::{Admitted, Call, store_refusal};
+use super::route::{Admitted, Call, change_refusal, store_refusal};
 use crate::audit::Action;
 use crate::config::document::PrincipalKind;
 use crate::gateway::{Code, Gateway, Refusal, Reply, World};
@@ -85,7 +85,7 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
         self.store
             .add_key(&record, &event)
             .await
-            .map_err(|error| self.failed("mint a key", &error))?;
+            .map_err(|error| self.change_failed("mint a key", &error))?;
         shown_once(&key, &record)
     }
 
@@ -153,7 +153,7 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
         self.store
             .roll_key(old.id, ends, &record, &event)
             .await
-            .map_err(|error| self.failed("roll a key", &error))?;
+            .map_err(|error| self.change_failed("roll a key", &error))?;
         self.view.forget();
         shown_once(&key, &record)
     }
@@ -172,7 +172,7 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
         self.store
             .revoke_key(name, key.id, &event, self.world.now())
             .await
-            .map_err(|error| self.failed("revoke a key", &error))?;
+            .map_err(|error| self.change_failed("revoke a key", &error))?;
         self.view.forget();
         success(StatusCode::OK, json!({"id": key.id.to_string()}), &[])
     }
@@ -180,6 +180,11 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
     fn failed(&self, what: &str, error: &crate::store::StoreError) -> Refusal {
         self.world.log(&format!("{what}: {error}"));
         store_refusal(error)
+    }
+
+    fn change_failed(&self, what: &str, error: &crate::store::StoreError) -> Refusal {
+        self.world.log(&format!("{what}: {error}"));
+        change_refusal(error)
     }
 
     /// Only a principal of the kind `key` has keys.

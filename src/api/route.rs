@@ -247,13 +247,26 @@ pub(super) fn store_refusal(error: &StoreError) -> Refusal {
     }
 }
 
+/// Why a change failed. Unlike a read it may have been stored all the same: an error also comes when
+/// only the answer was lost.
+pub(super) fn change_refusal(error: &StoreError) -> Refusal {
+    match error {
+        StoreError::Conflict => store_refusal(error),
+        _ => Refusal::new(
+            Code::StoreUnavailable,
+            "The store of this Zonekeeper failed; could not confirm whether the change was stored, so read it again.",
+        ),
+    }
+}
+
 impl<D: Database, W: World> Gateway<'_, D, W> {
     /// Every request below `/api/v1`; `path` is what follows that.
     ///
     /// 1. A route that does not exist is 404.
-    /// 2. No credential is 401, two are 400.
-    /// 3. Neither the root key nor a key whose grants hold the route's group: 403.
-    /// 4. The route itself; bad input is 400 and changes nothing.
+    /// 2. A header that asks for what is not built is 501.
+    /// 3. No credential is 401, two are 400.
+    /// 4. Neither the root key nor a key whose grants hold the route's group: 403.
+    /// 5. The route itself; bad input is 400 and changes nothing.
     pub async fn serve_api(
         &self,
         inbound: &Inbound<'_>,
@@ -282,7 +295,7 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
                 Ok(reply) => Finished {
                     reply,
                     after: Vec::new(),
-                }, // (4)
+                }, // (5)
                 Err(refusal) => Finished {
                     reply: Reply::json(refusal.status(), refusal.body(origin)),
                     after: Vec::new(),
@@ -311,7 +324,7 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
         }
     }
 
-    /// Steps 2 and 3.
+    /// Steps 2 to 4.
     async fn admit(&self, call: &Call<'_>, route: &Route<'_>) -> Result<Admitted, (Who, Refusal)> {
         let source_ip = call.inbound.source_ip.map(|ip| sanitised(ip, 45));
         let nobody = |credential: &str| Who {
@@ -319,6 +332,15 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
             credential: credential.to_owned(),
             source_ip: source_ip.clone(),
         };
+        if let Some(header) = call.inbound.unsupported {
+            let message = format!(
+                "The header {header} asks for something this version does not have, so the call was not carried out."
+            );
+            return Err((
+                nobody("a credential that was not looked at"),
+                Refusal::new(Code::NotBuilt, message), // (2)
+            ));
+        }
         let credential = call.inbound.credentials.credential().map_err(|error| {
             let code = match error {
                 CredentialError::Missing => Code::NoCredential,
@@ -328,7 +350,7 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
             (
                 nobody("no usable credential"),
                 Refusal::new(code, format!("The call is not let in: {error}.")),
-            ) // (2)
+            ) // (3)
         })?;
         if is_root_key(credential, self.settings) {
             let who = Who {
@@ -400,7 +422,7 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
                     caller.name,
                     route.action().infinitive()
                 );
-                Err((who, Refusal::new(Code::Denied, message))) // (3)
+                Err((who, Refusal::new(Code::Denied, message))) // (4)
             }
         }
     }
