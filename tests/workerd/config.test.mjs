@@ -188,9 +188,10 @@ test("decide answers as the gateway would, and asks nobody", async () => {
   const denied = await ask({ body: { type: "A", name: "x", content: "192.0.2.1" } });
   assert.equal(denied.result.decision, "deny");
   assert.match(denied.result.reason, /acme-bot/);
-  const office = (source_ip) => ask({ principal: "office", method: "GET", body: undefined, source_ip });
-  assert.equal((await office("203.0.113.9")).result.decision, "allow");
-  assert.equal((await office("198.51.100.9")).result.decision, "deny");
-  assert.equal((await office(undefined)).result.decision, "deny");
+  for (const source_ip of ["203.0.113.9", "198.51.100.9", undefined]) {
+    // A condition that is not enforced yet works against the caller, wherever the call comes from.
+    const office = await ask({ principal: "office", method: "GET", body: undefined, source_ip });
+    assert.deepEqual([office.result.decision, office.result.operation], ["deny", "dns-records-for-a-zone-list-dns-records"]);
+  }
   assert.deepEqual(await zk.sim.ledger({ after: mark }), []);
 });
