@@ -5,6 +5,8 @@
 //! consume each other: [`call::Received`] → [`call::Authenticated`] → [`call::Targeted`] →
 //! [`call::Authorized`], and only the last can be sent.
 
+mod answer;
+mod authorize;
 mod call;
 mod deps;
 mod execute;
@@ -12,9 +14,11 @@ mod inbound;
 mod judge;
 mod list;
 mod own;
+mod pipeline;
 mod preview;
 mod reconcile;
 mod refusal;
+mod relay;
 mod target;
 mod view;
 

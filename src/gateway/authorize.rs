@@ -1,0 +1,185 @@
+//! Step 4: what the policy says of a call, what stands above policy, and how a call that may be made
+//! is then carried out.
+
+use super::call::{Authorized, Step, Targeted};
+use super::deps::{Gateway, World};
+use super::own;
+use super::refusal::{Code, Refusal};
+use crate::catalog::{Family, Method};
+use crate::config::document::Effect;
+use crate::model::Timestamp;
+use crate::policy::{Decision, Facts, Permit, Policy, PrincipalId, Reason, Request, Resource};
+use crate::store::Database;
+
+/// How an authorised call is carried out.
+#[derive(Debug)]
+pub(super) enum Plan {
+    /// Answered here about the caller itself.
+    Own(own::Own),
+    /// A list shown as far as the caller may see it.
+    FilteredRecords,
+    /// A record shown if the caller may see it.
+    JudgedRecord,
+    /// Handed through; a body that was judged is sent as written again.
+    Relay(Permit),
+}
+
+/// What the policy says of a call, and how it is carried out if it may be.
+#[derive(Debug)]
+pub(super) struct Ruling {
+    decision: Decision,
+    pub(super) plan: Option<Plan>,
+}
+
+impl<D: Database, W: World> Gateway<'_, D, W> {
+    /// Step 4.
+    pub(super) fn authorize<'a>(&self, call: Targeted<'a>) -> Step<Authorized<'a>> {
+        let now = call.call.received.arrived;
+        let policy = call.policy();
+        let Ruling { decision, plan } = self.rule(&call, policy, call.call.caller.principal, now);
+        let grant = decision
+            .grant
+            .map(|grant| policy.grant_name(grant).to_owned());
+        if call.is_write() && self.settings.own.is_none() {
+            return Err(call.stop(Refusal::new(
+                Code::Escalation,
+                "This Zonekeeper does not know its own resources yet (OWN_ACCOUNT_ID and the vars beside it), so it refuses every write; `npm run deploy` writes them.",
+            )));
+        }
+        if self.is_sql_on_own_database(&call) {
+            let message = format!(
+                "{} may not {}: it is the database of this Zonekeeper itself, which no grant opens.",
+                call.call.name(),
+                call.action.infinitive()
+            );
+            return Err(call.stop(Refusal::new(Code::Escalation, message)));
+        }
+        if let Some(plan) = plan {
+            let reason = match (&plan, decision.reason) {
+                (Plan::Own(_), _) => "every caller may ask about itself".to_owned(),
+                (_, Reason::Visible) => "whoever is allowed anything on it may see it".to_owned(),
+                _ => format!(
+                    "allowed by {}",
+                    grant.as_deref().unwrap_or("the grants on single records")
+                ),
+            };
+            return Ok(Authorized {
+                call,
+                plan,
+                grant,
+                reason,
+            });
+        }
+        let mut stopped = call.stop(self.denial(&call, &decision, now));
+        stopped.grant = grant;
+        if decision.effect == Effect::Approve {
+            stopped.decision = "approve";
+        }
+        Err(stopped)
+    }
+
+    /// What `policy` says of the call at `now`. Pure, and quick enough to be asked again just
+    /// before sending.
+    ///
+    /// A list or read of records whose grants are limited to some records goes ahead, and each
+    /// record that comes back is judged. A write by id is judged without its body: what it would do
+    /// to the record is seen only by looking that up, so a grant limited to some records does not
+    /// reach it.
+    pub(super) fn rule(
+        &self,
+        call: &Targeted<'_>,
+        policy: &Policy,
+        principal: PrincipalId,
+        now: Timestamp,
+    ) -> Ruling {
+        let resolved = call.checked.resolved.as_ref();
+        if let Some(own) = own::Own::of(resolved.map(|resolved| resolved.operation)) {
+            let decision = policy.decide(&Request {
+                principal,
+                ..call.request(Facts::Unread, now)
+            });
+            return Ruling {
+                decision,
+                plan: (own.is_about_caller() || decision.is_allowed()).then_some(Plan::Own(own)),
+            };
+        }
+        let is_by_id =
+            resolved.is_some_and(|resolved| resolved.params.get_named("dns_record_id").is_some());
+        let request = Request {
+            principal,
+            is_own: self.touches_own_resource(call),
+            ..call.request(call.facts(is_by_id), now)
+        };
+        let decision = policy.decide(&request);
+        let filter = match resolved.map(|resolved| resolved.operation.name()) {
+            Some("dns-records-for-a-zone-list-dns-records") => Some(Plan::FilteredRecords),
+            Some("dns-records-for-a-zone-dns-record-details") => Some(Plan::JudgedRecord),
+            _ => None,
+        };
+        let plan = match filter {
+            Some(plan) if policy.record_conditions(&request) => Some(plan),
+            _ => decision.permit().map(Plan::Relay),
+        };
+        Ruling { decision, plan }
+    }
+
+    /// Whether the path names the gateway's own script, database, namespace or queue.
+    fn touches_own_resource(&self, call: &Targeted<'_>) -> bool {
+        let (Some(own), Some(resolved)) = (&self.settings.own, &call.checked.resolved) else {
+            return false;
+        };
+        let in_own_account = call.resources.contains(&Resource::Account(own.account));
+        in_own_account
+            && resolved.params.iter().any(|(_, value)| {
+                own.names
+                    .iter()
+                    .any(|name| name.eq_ignore_ascii_case(value))
+            })
+    }
+
+    /// Whether the call would run SQL on the gateway's own database, or load it with other data.
+    fn is_sql_on_own_database(&self, call: &Targeted<'_>) -> bool {
+        let operation = call
+            .checked
+            .resolved
+            .as_ref()
+            .map(|resolved| resolved.operation);
+        operation.is_some_and(|operation| {
+            operation.family() == Family::D1 && operation.method() == Method::Post
+        }) && self.touches_own_resource(call)
+    }
+
+    fn denial(&self, call: &Targeted<'_>, decision: &Decision, now: Timestamp) -> Refusal {
+        let policy = call.policy();
+        let is_own = self.touches_own_resource(call);
+        let code = match (decision.effect, decision.reason) {
+            (Effect::Approve, _) => Code::ApprovalRequired,
+            _ if is_own => Code::Escalation,
+            (_, Reason::Escalation) => Code::Escalation,
+            (_, Reason::UnknownOperation) => Code::UnknownOperation,
+            _ => Code::Denied,
+        };
+        if is_own {
+            let name = call.call.name();
+            let action = call.action.infinitive();
+            return Refusal::new(
+                code,
+                format!(
+                    "{name} may not {action}: it belongs to this Zonekeeper itself; only a grant that names the operation id reaches it."
+                ),
+            );
+        }
+        let request = call.request(call.facts(false), now);
+        let mut message = policy.explain(&request, decision);
+        if !message.ends_with('.') {
+            message.push('.');
+        }
+        if decision.reason == Reason::Unjudged
+            && call.is_write()
+            && policy.record_conditions(&call.request(Facts::Unread, now))
+        {
+            message.push_str(" Changing records by id, in batches, by import or export is not built yet for a grant that is limited to some records.");
+        }
+        Refusal::new(code, message)
+    }
+}

@@ -1,0 +1,255 @@
+//! The steps of a proxied call, in order, and what a refusal at each of them costs.
+
+use super::call::{Authenticated, Received, Step, Stopped, Targeted, store_unavailable};
+use super::deps::{After, BodyFault, Finished, Gateway, Reply, World};
+use super::inbound::{Inbound, Verb};
+use super::judge::{self, JUDGED_BODY_CAP, Judgement};
+use super::refusal::{Code, Refusal};
+use super::target::RawTarget;
+use super::view::Snapshot;
+use crate::audit::Event;
+use crate::catalog::Judged;
+use crate::identity::CredentialError;
+use crate::model::{Timestamp, ZoneId};
+use crate::store::Database;
+
+impl<D: Database, W: World> Gateway<'_, D, W> {
+    /// `PATCH /client/v4/zones/{zone_id}/dns_records/{dns_record_id}` and every other proxied call.
+    ///
+    /// 1. A method or header that is not supported is 501.
+    /// 2. Authenticate the caller: no usable credential is 401, two are 400; without the store 503.
+    /// 3. Resolve the operation: a target with two readings is 400, an unknown operation goes on as
+    ///    such and is denied unless a grant names it. Read the body where policy has to: 400 if it
+    ///    is malformed, 413 if too large, 408 if too slow.
+    /// 4. Decide: a denial is 403 and names the rule, as is a missing approval.
+    /// 5. Record the intent of a write, send, record the outcome. A write of unknown outcome is 502
+    ///    and says so.
+    pub async fn serve(
+        &self,
+        inbound: &Inbound<'_>,
+        origin: &str,
+        raw: RawTarget<'_>,
+    ) -> Finished<W::Response> {
+        let received = Received {
+            inbound,
+            raw,
+            arrived: self.world.now(),
+            origin,
+        };
+        let arrived = received.arrived;
+        let steps = async {
+            let verb = supported(&received)?; // (1)
+            let call = self.authenticate(received, verb).await?; // (2)
+            let call = self.target(call).await?; // (3)
+            self.authorize(call) // (4)
+        };
+        match steps.await {
+            Ok(call) => self.execute(call).await, // (5)
+            Err(stopped) => self.refuse(*stopped, origin, arrived).await,
+        }
+    }
+
+    /// Step 2.
+    async fn authenticate<'a>(
+        &self,
+        received: Received<'a>,
+        verb: Verb,
+    ) -> Step<Authenticated<'a>> {
+        let credential = match received.inbound.credentials.credential() {
+            Ok(credential) => credential,
+            Err(error) => {
+                let code = match error {
+                    CredentialError::Missing => Code::NoCredential,
+                    CredentialError::Ambiguous => Code::AmbiguousCredentials,
+                    CredentialError::UnknownScheme => Code::InvalidCredential,
+                };
+                return Err(received.stop(Refusal::new(code, capitalised(&format!("{error}.")))));
+            }
+        };
+        let now = received.arrived;
+        let unavailable = |error: crate::store::StoreError| {
+            self.world.log(&format!("authenticate: {error}"));
+            received.stop(store_unavailable())
+        };
+        let snapshot = self
+            .view
+            .current(self.store, now)
+            .await
+            .map_err(unavailable)?;
+        let caller = self
+            .view
+            .authenticate(credential, &snapshot, self.settings, self.store, now)
+            .await
+            .map_err(unavailable)?;
+        match caller {
+            Some(caller) => Ok(Authenticated { received, verb, caller, snapshot }),
+            None => Err(received.stop(Refusal::new(
+                Code::InvalidCredential,
+                "The credential is not accepted: it is unknown, revoked, expired or not meant for this route.",
+            ))),
+        }
+    }
+
+    /// Step 3.
+    async fn target<'a>(&self, call: Authenticated<'a>) -> Step<Targeted<'a>> {
+        let call = call.target()?;
+        let Some(judged) = call.judged() else {
+            return Ok(call);
+        };
+        match self.judge(&call, judged).await {
+            Ok(judgement) => Ok(call.with(judgement)),
+            Err(refusal) => Err(call.stop(refusal)),
+        }
+    }
+
+    async fn judge(&self, call: &Targeted<'_>, judged: Judged) -> Result<Judgement, Refusal> {
+        let inbound = call.call.received.inbound;
+        judge::check_content_type(inbound.content_type)?;
+        let too_large = || {
+            Refusal::new(
+                Code::BodyTooLarge,
+                format!(
+                    "The body is larger than the {JUDGED_BODY_CAP} bytes that are read for this call."
+                ),
+            )
+        };
+        if inbound
+            .content_length
+            .is_some_and(|length| length > JUDGED_BODY_CAP as u64)
+        {
+            return Err(too_large());
+        }
+        let bytes = self
+            .world
+            .caller_body(JUDGED_BODY_CAP)
+            .await
+            .map_err(|fault| match fault {
+                BodyFault::TooLarge => too_large(),
+                BodyFault::TimedOut => {
+                    Refusal::new(Code::BodyTimeout, "The body did not arrive in time.")
+                }
+                BodyFault::Broken => Refusal::new(
+                    Code::MalformedBody,
+                    "The body broke off or is not encoded as it says.",
+                ),
+            })?;
+        let json = judge::read_json(&bytes)?;
+        let zone_name = match call.zone {
+            Some(zone) if call.is_conditioned() => {
+                Some(self.zone_name(&call.call.snapshot, zone).await?)
+            }
+            Some(zone) => self.known_zone_name(&call.call.snapshot, zone),
+            None => None,
+        };
+        call.judge(judged, json, zone_name.as_deref())
+    }
+
+    /// The zone's name if it is known without asking.
+    pub(super) fn known_zone_name(&self, snapshot: &Snapshot, zone: ZoneId) -> Option<String> {
+        snapshot
+            .zone_name(zone)
+            .map(str::to_owned)
+            .or_else(|| self.view.learnt_zone_name(zone))
+    }
+
+    /// The zone's name, asked of Cloudflare once if need be.
+    pub(super) async fn zone_name(
+        &self,
+        snapshot: &Snapshot,
+        zone: ZoneId,
+    ) -> Result<String, Refusal> {
+        #[derive(serde::Deserialize)]
+        struct Named {
+            name: String,
+        }
+        if let Some(name) = self.known_zone_name(snapshot, zone) {
+            return Ok(name);
+        }
+        let answer = self.read_upstream(&format!("/zones/{zone}")).await?;
+        let name = answer
+            .body
+            .as_deref()
+            .and_then(crate::upstream::Envelope::parse)
+            .and_then(|envelope| envelope.result)
+            .and_then(|result| serde_json::from_str::<Named>(result.get()).ok())
+            .map(|named| named.name)
+            .ok_or_else(|| Refusal::new(Code::UpstreamUnknown, "Cloudflare did not say what the zone is called, so the call could not be judged and nothing was sent."))?;
+        self.view.learn_zone_name(zone, name.clone());
+        Ok(name)
+    }
+
+    /// Answers a refusal and sees to its audit row.
+    ///
+    /// A known caller's refusal is recorded before it is answered. An unknown caller's is recorded
+    /// in a batch, so that nobody can fill the store by knocking.
+    pub(super) async fn refuse(
+        &self,
+        stopped: Stopped,
+        origin: &str,
+        arrived: Timestamp,
+    ) -> Finished<W::Response> {
+        let Stopped {
+            refusal,
+            who,
+            what,
+            decision,
+            grant,
+        } = stopped;
+        let now = self.world.now();
+        let is_known = who.principal.is_some();
+        let event = Event {
+            decision,
+            grant,
+            reason: refusal.message.clone(),
+            status: refusal.status().as_u16(),
+            duration_ms: now.ms_since(arrived),
+            ..Event::of(self.world.entry_id(now), who, what)
+        };
+        let mut after = Vec::new();
+        if is_known && let Err(error) = self.store.record_events(std::slice::from_ref(&event)).await
+        {
+            self.world.log(&format!("record a refusal: {error}"));
+            after.push(After::Event(Box::new(event)));
+        } else if !is_known && refusal.code != Code::StoreUnavailable {
+            after.push(After::Event(Box::new(event)));
+        }
+        Finished {
+            reply: Reply::json(refusal.status(), refusal.body(origin)),
+            after,
+        }
+    }
+}
+
+/// Step 1.
+fn supported(received: &Received<'_>) -> Step<Verb> {
+    let inbound = received.inbound;
+    let Some(verb) = Verb::parse(inbound.method) else {
+        return Err(received.stop(Refusal::new(
+            Code::NotProxied,
+            format!(
+                "The method {} is not handed through.",
+                judge::sanitised(inbound.method, 20)
+            ),
+        )));
+    };
+    if inbound.upgrade {
+        return Err(received.stop(Refusal::new(
+            Code::NotProxied,
+            "Websockets and other upgraded connections are not handed through.",
+        )));
+    }
+    if let Some(header) = inbound.unsupported {
+        return Err(received.stop(Refusal::new(
+            Code::NotBuilt,
+            format!("The header {header} asks for something this version does not have, so the call was not carried out."),
+        )));
+    }
+    Ok(verb)
+}
+
+fn capitalised(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| {
+        first.to_uppercase().chain(chars).collect()
+    })
+}

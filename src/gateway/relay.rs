@@ -1,0 +1,221 @@
+//! Handing a call through, and reads of our own: sent, tried again where that is safe, classified,
+//! searched for our credentials.
+
+use super::call::Authorized;
+use super::deps::{Gateway, Reply, World};
+use super::execute::Sent;
+use super::refusal::{Code, Refusal};
+use crate::catalog::Method;
+use crate::policy::Permit;
+use crate::store::Database;
+use crate::upstream::{
+    Answer, ERROR_BODY_CAP, Envelope, Exchange, Fault, Head, Outcome, Relay, classify,
+    retry_delay_ms,
+};
+
+impl<D: Database, W: World> Gateway<'_, D, W> {
+    /// Cloudflare's answer to a read that was to be judged and failed.
+    pub(super) fn pass_on(&self, answer: Answer) -> Sent<W::Response> {
+        let Answer { head, body } = answer;
+        let withheld = |code, why: &str| Sent::Refused {
+            refusal: Refusal::new(
+                code,
+                format!(
+                    "Cloudflare answered {} with a body that {why}, so it is withheld.",
+                    head.status.as_u16()
+                ),
+            ),
+            outcome: Some(Outcome::Unknown),
+            cf_ray: head.cf_ray.clone(),
+        };
+        let Some(body) = body
+            .and_then(|body| String::from_utf8(body).ok())
+            .filter(|body| body.len() <= ERROR_BODY_CAP)
+        else {
+            return withheld(Code::UpstreamUnknown, "cannot be read");
+        };
+        if head.status.is_redirection() {
+            return withheld(Code::UpstreamRedirect, "is a redirect");
+        }
+        if self.settings.scanner.finds_in(body.as_bytes()) {
+            return withheld(Code::UpstreamLeak, "held a credential of this gateway");
+        }
+        let envelope = Envelope::parse(body.as_bytes());
+        Sent::Answer {
+            status: head.status,
+            outcome: classify(head.status, envelope.as_ref(), head.retry_after_secs),
+            detail: envelope
+                .map(|envelope| envelope.describe_errors())
+                .filter(|text| !text.is_empty()),
+            reply: Reply::Own {
+                status: head.status,
+                body,
+                content_type: "application/json",
+                retry_after_secs: head.retry_after_secs,
+            },
+            cf_ray: head.cf_ray,
+        }
+    }
+
+    /// Hands the call through; a read is tried again where that helps.
+    pub(super) async fn relay(
+        &self,
+        call: &Authorized<'_>,
+        permit: Permit,
+        calls: &mut u32,
+    ) -> Sent<W::Response> {
+        let targeted = &call.call;
+        let method = targeted.call.verb.method;
+        let body = targeted
+            .judgement
+            .as_ref()
+            .map(|judgement| judgement.body.write());
+        let relay = Relay::new(permit, method, targeted.checked.to_target(), body);
+        let is_read = !targeted.is_write() && method == Method::Get;
+        let ended = loop {
+            *calls += 1;
+            let ended = self.world.relay(&relay).await;
+            let status = ended
+                .as_ref()
+                .map(|(head, _)| head.status)
+                .map_err(|fault| *fault);
+            let delay = if is_read {
+                retry_delay_ms(*calls, status, self.world.jitter())
+            } else {
+                None
+            };
+            match delay {
+                Some(ms) => self.world.pause(ms).await,
+                None => break ended,
+            }
+        };
+        match ended {
+            Ok((head, response)) if head.status.is_success() => Sent::Answer {
+                outcome: classify(head.status, None, head.retry_after_secs),
+                status: head.status,
+                cf_ray: head.cf_ray,
+                detail: None,
+                reply: Reply::Relayed {
+                    response,
+                    body: None,
+                    deprecated: targeted.deprecation(),
+                },
+            },
+            Ok((head, response)) => {
+                self.relay_error(head, response, targeted.deprecation())
+                    .await
+            }
+            Err(fault) => Sent::Refused {
+                refusal: fault_refusal(fault),
+                outcome: Some(Outcome::Unknown),
+                cf_ray: None,
+            },
+        }
+    }
+
+    /// An answer other than 2xx: read, searched for our credentials, handed through.
+    async fn relay_error(
+        &self,
+        head: Head,
+        response: W::Response,
+        deprecated: Option<String>,
+    ) -> Sent<W::Response> {
+        if head.status.is_redirection() {
+            return Sent::Refused {
+                refusal: Refusal::new(
+                    Code::UpstreamRedirect,
+                    format!(
+                        "Cloudflare's API answered with the redirect {}, which is never followed.",
+                        head.status.as_u16()
+                    ),
+                ),
+                outcome: Some(Outcome::Unknown),
+                cf_ray: head.cf_ray,
+            };
+        }
+        let Some(body) = self.world.read(&response, ERROR_BODY_CAP).await else {
+            return Sent::Refused {
+                refusal: Refusal::new(
+                    Code::UpstreamUnknown,
+                    format!(
+                        "Cloudflare answered {} with a body that broke off or is too large to be checked, so it is withheld.",
+                        head.status.as_u16()
+                    ),
+                ),
+                outcome: Some(classify(head.status, None, head.retry_after_secs)),
+                cf_ray: head.cf_ray,
+            };
+        };
+        let envelope = Envelope::parse(&body);
+        let outcome = classify(head.status, envelope.as_ref(), head.retry_after_secs);
+        if self.settings.scanner.finds_in(&body) {
+            self.world.log("ALARM: an answer of Cloudflare's held a credential of this gateway and was withheld");
+            return Sent::Refused {
+                refusal: Refusal::new(
+                    Code::UpstreamLeak,
+                    format!(
+                        "Cloudflare answered {} with a body that held a credential of this gateway, so it is withheld.",
+                        head.status.as_u16()
+                    ),
+                ),
+                outcome: Some(outcome),
+                cf_ray: head.cf_ray,
+            };
+        }
+        Sent::Answer {
+            reply: Reply::Relayed {
+                response,
+                body: Some(body),
+                deprecated,
+            },
+            status: head.status,
+            outcome,
+            cf_ray: head.cf_ray,
+            detail: envelope
+                .map(|envelope| envelope.describe_errors())
+                .filter(|text| !text.is_empty()),
+        }
+    }
+
+    /// A read of our own, tried again where that helps.
+    ///
+    /// # Errors
+    /// [`Refusal`] when no answer came.
+    pub async fn read_upstream(&self, target: &str) -> Result<Answer, Refusal> {
+        let exchange = Exchange {
+            method: Method::Get,
+            target: target.to_owned(),
+            body: None,
+        };
+        self.exchange(&exchange, &mut 0).await
+    }
+
+    pub(super) async fn exchange(
+        &self,
+        exchange: &Exchange,
+        calls: &mut u32,
+    ) -> Result<Answer, Refusal> {
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            *calls += 1;
+            let ended = self.world.exchange(exchange).await;
+            let status = ended
+                .as_ref()
+                .map(|answer| answer.head.status)
+                .map_err(|fault| *fault);
+            match retry_delay_ms(attempt, status, self.world.jitter()) {
+                Some(ms) => self.world.pause(ms).await,
+                None => return ended.map_err(fault_refusal),
+            }
+        }
+    }
+}
+
+fn fault_refusal(fault: Fault) -> Refusal {
+    let mut text = fault.to_string();
+    if let Some(first) = text.get_mut(..1) {
+        first.make_ascii_uppercase();
+    }
+    Refusal::new(Code::UpstreamUnknown, format!("{text}."))
+}
