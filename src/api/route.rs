@@ -247,6 +247,14 @@ pub(super) fn store_refusal(error: &StoreError) -> Refusal {
     }
 }
 
+fn not_built(inbound: &Inbound<'_>) -> Option<Refusal> {
+    let header = inbound.unsupported?;
+    let message = format!(
+        "The header {header} asks for something this version does not have, so the call was not carried out."
+    );
+    Some(Refusal::new(Code::NotBuilt, message))
+}
+
 /// Why a change failed. Unlike a read it may have been stored all the same: an error also comes when
 /// only the answer was lost.
 pub(super) fn change_refusal(error: &StoreError) -> Refusal {
@@ -332,14 +340,8 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
             credential: credential.to_owned(),
             source_ip: source_ip.clone(),
         };
-        if let Some(header) = call.inbound.unsupported {
-            let message = format!(
-                "The header {header} asks for something this version does not have, so the call was not carried out."
-            );
-            return Err((
-                nobody("a credential that was not looked at"),
-                Refusal::new(Code::NotBuilt, message), // (2)
-            ));
+        if let Some(refusal) = not_built(call.inbound) {
+            return Err((nobody("a credential that was not looked at"), refusal)); // (2)
         }
         let credential = call.inbound.credentials.credential().map_err(|error| {
             let code = match error {
