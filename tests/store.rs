@@ -262,22 +262,24 @@ async fn audit_rows_are_written_once_and_joined<D: Database>(database: D) {
         .unwrap();
     assert_eq!(shown().await, ("unknown".to_owned(), Some(200)));
 
+    let unsettled = async |since, until| {
+        let found = store.unsettled(since, until).await.unwrap();
+        found.into_iter().map(|(id, _)| id).collect::<Vec<_>>()
+    };
+    assert_eq!(unsettled(entry(1, 0), entry(1, 1)).await, [id]);
+    assert_eq!(unsettled(entry(1, 1), entry(9, 0)).await, []);
+    assert_eq!(unsettled(entry(0, 0), entry(1, 0)).await, []);
+
     store.settle(id, true, "seen", at(3)).await.unwrap();
     store.settle(id, false, "seen again", at(4)).await.unwrap();
     assert_eq!(shown().await.0, "settled");
-    let entry = store.audit(&everything()).await.unwrap().entries.remove(0);
+    let joined = store.audit(&everything()).await.unwrap().entries.remove(0);
     assert!(
-        entry.sentence.ends_with("showed that it happened."),
+        joined.sentence.ends_with("showed that it happened."),
         "{}",
-        entry.sentence
+        joined.sentence
     );
-    assert!(
-        store
-            .unsettled(EntryId::from_stored(0))
-            .await
-            .unwrap()
-            .is_empty()
-    );
+    assert_eq!(unsettled(entry(0, 0), entry(9, 0)).await, []);
 }
 
 /// A second outcome does not replace the first, and what is no longer unknown is not settled.
@@ -296,7 +298,7 @@ async fn a_first_outcome_stands<D: Database>(database: D) {
     assert_eq!(entry.outcome.as_deref(), Some("refused"));
 }
 
-/// Everything is found by each filter alone, newest first, page by page.
+/// Everything is found by each filter alone.
 async fn entries_are_found_by_every_filter<D: Database>(database: D) {
     let store = migrated(database).await;
     for n in 0..5 {
@@ -377,15 +379,26 @@ async fn entries_are_found_by_every_filter<D: Database>(database: D) {
     ] {
         assert_eq!(count(filter.clone()).await, expected, "{filter:?}");
     }
+}
+
+/// A page says where the next begins, and together they have every entry once.
+async fn entries_are_paged_newest_first<D: Database>(database: D) {
+    let store = migrated(database).await;
+    for n in 0..5 {
+        store.record_intent(&intent(entry(n, 0))).await.unwrap();
+        store.record_events(&[event(entry(n, 1))]).await.unwrap();
+    }
     let mut seen = Vec::new();
     let mut below = None;
     loop {
-        let page = find(AuditFilter {
-            below,
-            limit: 4,
-            ..everything()
-        })
-        .await;
+        let page = store
+            .audit(&AuditFilter {
+                below,
+                limit: 4,
+                ..everything()
+            })
+            .await
+            .unwrap();
         seen.extend(page.entries.iter().map(|entry| entry.id));
         below = page.next;
         if below.is_none() {
@@ -474,6 +487,7 @@ conformance! {
     audit_rows_are_written_once_and_joined
     a_first_outcome_stands
     entries_are_found_by_every_filter
+    entries_are_paged_newest_first
     the_mark_never_passes_an_open_intent
     a_batch_happens_whole_or_not_at_all
 }

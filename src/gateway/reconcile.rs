@@ -23,7 +23,8 @@ pub struct Reconciled {
 ///
 /// 1. Every intent older than [`ABANDONED_AFTER_MS`] without an outcome is recorded as unknown.
 /// 2. Every unknown outcome of the last day that can be read back is, and is settled when the
-///    answer tells. A call that is answered after step 1 settles itself.
+///    answer tells. Not before that age either: Cloudflare may still be at work on a call whose
+///    answer was lost, so that what is not there yet may come. A call that is answered after step 1 settles itself.
 ///
 /// Harmless to repeat and to run twice at once: rows are inserted once or not at all.
 ///
@@ -46,7 +47,7 @@ pub async fn reconcile<D: Database, U: Client>(
         }
     }
     let since = EntryId::first_of(now.plus_ms(-SETTLE_WITHIN_MS));
-    for (id, read_back) in store.unsettled(since).await? {
+    for (id, read_back) in store.unsettled(since, cutoff).await? {
         match ask(upstream, &read_back).await {
             Verdict::Undecided => done.undecided += 1,
             verdict => {

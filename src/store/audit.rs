@@ -29,10 +29,10 @@ const OPEN_INTENTS: &str = "SELECT i.id FROM audit_intents i LEFT JOIN audit_out
 /// Binds: the new mark. It only rises.
 const ADVANCE_MARK: &str = "UPDATE control SET reconciled_to = ?1 WHERE id = 1 AND reconciled_to < ?1 \
      AND EXISTS (SELECT 1 FROM audit_intents WHERE id >= reconciled_to AND id < ?1)";
-/// Binds: the oldest id that counts.
+/// Binds: the oldest id that counts, the first that does not.
 const UNSETTLED: &str = "SELECT o.id, i.read_back FROM audit_outcomes o JOIN audit_intents i ON i.id = o.id \
      LEFT JOIN audit_settlements s ON s.id = o.id \
-     WHERE o.outcome = 'unknown' AND o.id >= ?1 AND s.id IS NULL AND i.read_back IS NOT NULL ORDER BY o.id LIMIT 40";
+     WHERE o.outcome = 'unknown' AND o.id >= ?1 AND o.id < ?2 AND s.id IS NULL AND i.read_back IS NOT NULL ORDER BY o.id LIMIT 40";
 /// Binds: below this id, from this id, principal, operation, zone, decision, how many.
 const QUERY: &str = "SELECT * FROM ( \
        SELECT i.id, i.principal, i.credential, i.source_ip, i.operation, i.method, i.path, i.resources, 'allow' AS decision, i.grant_name, \
@@ -277,15 +277,22 @@ impl<D: Database> Store<D> {
         self.database.batch(batch).await.map(drop)
     }
 
-    /// Unknown outcomes from `since` on that can be read back and are not settled, at most 40: a
-    /// free plan's invocation has 50 subrequests.
+    /// Unknown outcomes from `since` to below `until` that can be read back and are not settled, at
+    /// most 40: a free plan's invocation has 50 subrequests.
     ///
     /// # Errors
     /// [`StoreError`] when they cannot be read.
-    pub async fn unsettled(&self, since: EntryId) -> Result<Vec<(EntryId, ReadBack)>, StoreError> {
+    pub async fn unsettled(
+        &self,
+        since: EntryId,
+        until: EntryId,
+    ) -> Result<Vec<(EntryId, ReadBack)>, StoreError> {
         let mut results = self
             .database
-            .batch(vec![Statement::new(UNSETTLED, vec![since.get().into()])])
+            .batch(vec![Statement::new(
+                UNSETTLED,
+                vec![since.get().into(), until.get().into()],
+            )])
             .await?;
         decode::<UnsettledRow>(take(&mut results, 0)?)?
             .into_iter()
