@@ -4,6 +4,7 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::string_slice,
     reason = "helpers of tests may panic like tests"
 )]
 
@@ -313,12 +314,12 @@ fn an_apply_on_an_empty_database_migrates_it_and_makes_version_1() {
 #[test]
 fn a_plan_shows_the_difference_and_changes_nothing() {
     let keeper = Keeper::with(CONFIG);
-    let changed = CONFIG.replace("\"TXT\"", "\"CAA\"");
+    let other = CONFIG.replace("\"TXT\"", "\"CAA\"");
     let key = keeper.mint("reader");
     let stored = keeper.database.sqlite().dump();
     keeper.expect(look_up());
     let result = keeper
-        .call(with(&key, "POST /config/plan").toml(&changed))
+        .call(with(&key, "POST /config/plan").toml(&other))
         .result();
     assert_eq!(result["version"], 1);
     let changes = result["changes"].as_array().unwrap();

@@ -5,6 +5,7 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::string_slice,
     reason = "helpers of tests may panic like tests"
 )]
 
@@ -329,8 +330,8 @@ fn q1_a_parameter_that_policy_reads_stands_once() {
 fn p7_every_zone_and_account_a_call_names_must_be_allowed() {
     let keeper = Keeper::with(CONFIG);
     for query in [
-        format!("zone_id={}", ORG),
-        format!("zone.id={}", ORG),
+        format!("zone_id={ORG}"),
+        format!("zone.id={ORG}"),
         format!("account_id={OTHER_ACCOUNT}"),
         format!("account.id={ACME}"),
     ] {
@@ -403,7 +404,7 @@ fn u6_a_body_that_is_too_large_too_slow_or_broken_is_refused() {
 fn a_denial_says_who_asked_for_what_and_what_is_needed() {
     let keeper = Keeper::with(CONFIG);
     let evil = json!({"type": "A", "name": "www.example.com", "content": "192.0.2.1"});
-    let rows: &[(&str, &str, Option<Value>, (u16, u64), &str)] = &[
+    let rows: [(_, _, _, (u16, u64), _); 7] = [
         (
             "bot",
             "POST /zones/COM/dns_records",
@@ -457,17 +458,17 @@ fn a_denial_says_who_asked_for_what_and_what_is_needed() {
     for (principal, line, body, expected, message) in rows {
         let mut request = by(&keeper, principal, line);
         if let Some(body) = body {
-            request = request.json(body);
+            request = request.json(&body);
         }
-        let answered = check_refused(&keeper, request, *expected);
-        assert_eq!(answered.message(), *message);
-        let decision = if *expected == (403, 20023) {
+        let answered = check_refused(&keeper, request, expected);
+        assert_eq!(answered.message(), message);
+        let decision = if expected == (403, 20023) {
             "approve"
         } else {
             "deny"
         };
         assert_eq!(keeper.last_entry().decision, decision);
-        assert_eq!(keeper.last_entry().principal.as_deref(), Some(*principal));
+        assert_eq!(keeper.last_entry().principal.as_deref(), Some(principal));
     }
 }
 
@@ -816,6 +817,27 @@ fn f2_a_write_whose_intent_cannot_be_stored_is_not_sent() {
 }
 
 #[test]
+fn f2_whichever_batch_of_a_write_fails_nothing_is_sent_without_an_intent() {
+    // Control, configuration, key, intent; then the outcome, which the scheduler makes up for.
+    for (n, storage) in (1..=5).flat_map(|n| [(n, Storage::FailsBefore), (n, Storage::FailsAfter)])
+    {
+        let keeper = Keeper::with(CONFIG);
+        let request = by(&keeper, "bot", "POST /zones/COM/dns_records").json(&challenge());
+        keeper.database.fail_nth(n, storage);
+        if n == 5 {
+            let call = post(records()).with(challenge());
+            keeper.expect(call.answers(200, success(&json!({}))));
+        }
+        let answered = keeper.call(request);
+        let expected = if n == 5 { 200 } else { 503 };
+        assert_eq!(answered.status, expected, "batch {n} {storage:?}");
+        let is_sent = keeper.world.calls() > 0;
+        let intents = keeper.database.sqlite().count("audit_intents");
+        assert!(!is_sent || intents == 1, "batch {n} {storage:?}");
+    }
+}
+
+#[test]
 fn a_number_that_is_taken_is_replaced() {
     let keeper = Keeper::with(CONFIG);
     let other = keeper.neighbour();
@@ -913,7 +935,9 @@ fn u2_a_redirect_is_never_followed() {
 
 #[test]
 fn u1_an_error_that_holds_our_credential_is_withheld() {
-    let hex: String = TOKEN.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let hex = TOKEN
+        .bytes()
+        .fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
     let base64 = "dXBzdHJlYW0tdG9rZW4tMDEyMzQ1Njc4OS1hYmNkZWZnaGlqa2xtbg==";
     for shown in [TOKEN, &hex, &hex.to_uppercase(), base64] {
         let keeper = Keeper::with(CONFIG);

@@ -1,6 +1,7 @@
 //! A database in memory, and one around it that fails when it is told to.
 
 use std::cell::{Cell, RefCell};
+use std::fmt::Write as _;
 use std::rc::Rc;
 
 use rusqlite::types::ValueRef;
@@ -44,7 +45,7 @@ impl Sqlite {
         {
             let name = table["name"].as_str().unwrap();
             for row in self.rows(&format!("SELECT * FROM {name}")) {
-                text.push_str(&format!("{name} {row}\n"));
+                writeln!(text, "{name} {row}").unwrap();
             }
         }
         text
@@ -54,18 +55,18 @@ impl Sqlite {
 impl Database for Sqlite {
     async fn batch(&self, statements: Vec<Statement>) -> Result<Vec<Vec<Row>>, StoreError> {
         let mut connection = self.connection.borrow_mut();
-        let transaction = connection.transaction().map_err(failed)?;
+        let transaction = connection.transaction().map_err(|error| failed(&error))?;
         let results = statements
             .iter()
             .map(|statement| run(&transaction, statement.sql, &statement.binds))
             .collect::<Result<_, _>>()
-            .map_err(failed)?;
-        transaction.commit().map_err(failed)?;
+            .map_err(|error| failed(&error))?;
+        transaction.commit().map_err(|error| failed(&error))?;
         Ok(results)
     }
 }
 
-fn failed(error: rusqlite::Error) -> StoreError {
+fn failed(error: &rusqlite::Error) -> StoreError {
     StoreError::from_message(&error.to_string())
 }
 

@@ -1,6 +1,7 @@
 //! A whole Zonekeeper over fakes, told what to do in a few words.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::rc::Rc;
 
 use pollster::block_on;
@@ -99,7 +100,7 @@ pub(crate) fn ask(line: &str) -> Ask {
 
 impl Ask {
     pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
-        self.head.push_str(&format!("\n{name}:{value}"));
+        write!(self.head, "\n{name}:{value}").unwrap();
         self
     }
 
@@ -344,8 +345,9 @@ impl Keeper {
 
     /// Serves a request, and is gone before anything is written down after the answer.
     pub(crate) fn call_and_crash(&self, ask: Ask) -> Answered {
-        self.world.set_body(ask.body.clone());
-        let inbound = Inbound::parse(&ask.head);
+        let Ask { head, body } = ask;
+        self.world.set_body(body);
+        let inbound = Inbound::parse(&head);
         let (origin, path, query) = split_url(inbound.url);
         let gateway = Gateway {
             settings: &self.settings,

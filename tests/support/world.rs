@@ -161,10 +161,10 @@ impl World for FakeWorld {
     fn randomize(&self, bytes: &mut [u8]) -> bool {
         let start = self.random.get();
         self.random.set(start.wrapping_add(1));
-        for (index, byte) in bytes.iter_mut().enumerate() {
-            *byte = start
-                .wrapping_mul(31)
-                .wrapping_add((index as u8).wrapping_mul(7));
+        let mut next = start.wrapping_mul(31);
+        for byte in bytes {
+            *byte = next;
+            next = next.wrapping_add(7);
         }
         true
     }
