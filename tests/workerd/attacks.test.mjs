@@ -676,6 +676,29 @@ describe("U: answers of the API", () => {
     });
   }
 
+  for (const reset of ["before", "after"]) {
+    test(`U3: a deletion that meets reset ${reset} is unknown and sent once, with whatever body`, async () => {
+      const deletion = "dns-records-for-a-zone-delete-dns-record";
+      for (const [body, headers] of [[undefined, {}], [undefined, { "content-length": "0" }], ["{}", { "content-type": "application/json" }]]) {
+        const made = await zk.sim.cf("POST", RECORDS, { type: "A", name: `u3-${randomBytes(4).toString("hex")}`, content: "192.0.2.40" });
+        // A connection that is kept: the runtime repeats by itself what it takes for harmless.
+        await zk.cf("GET", RECORDS, undefined, { key: keys.editor });
+        const mark = await zk.sim.mark();
+        await zk.sim.faults([{ match: { method: "DELETE" }, times: 1, action: { reset } }]);
+        const answer = await zk.cf("DELETE", `${RECORDS}/${made.result.id}`, body, { key: keys.editor, headers });
+        await zk.sim.clearFaults();
+        assert.deepEqual(await sentSince(mark), [`DELETE ${BASE}${RECORDS}/${made.result.id}`], JSON.stringify(headers));
+        assert.deepEqual([answer.status, answer.code], [502, 20070], answer.text);
+        const entry = await outcomeOf(zk, { operation: deletion });
+        assert.equal(entry.outcome, "unknown");
+        await zk.tick(Date.now() + 60_000);
+        const [settled] = await zk.audit({ operation: deletion, limit: 1 });
+        assert.equal(settled.outcome, "settled");
+        assert.match(settled.sentence, reset === "after" ? /showed that it happened/ : /showed that it did not happen/);
+      }
+    });
+  }
+
   test("U3: a read that goes on failing ends with 502", async () => {
     for (const key of [keys.editor, keys["acme-bot"]]) {
       const mark = await zk.sim.mark();
