@@ -412,6 +412,21 @@ async fn entries_are_paged_newest_first<D: Database>(database: D) {
     assert_eq!(seen, newest_first);
 }
 
+/// Old outcomes that cannot be settled keep no newer one from being read back.
+async fn the_newest_unknown_outcomes_are_read_back_first<D: Database>(database: D) {
+    let store = migrated(database).await;
+    for n in 0..50 {
+        let id = entry(n, 0);
+        store.record_intent(&intent(id)).await.unwrap();
+        let unknown = outcome(id, Outcome::Unknown);
+        store.record_outcome(&unknown, at(n)).await.unwrap();
+    }
+    let found = store.unsettled(entry(0, 0), entry(50, 0)).await.unwrap();
+    let ids: Vec<_> = found.into_iter().map(|(id, _)| id).collect();
+    let newest: Vec<_> = (10..50).rev().map(|n| entry(n, 0)).collect();
+    assert_eq!(ids, newest);
+}
+
 /// The mark below which every intent has its outcome passes no open one.
 async fn the_mark_never_passes_an_open_intent<D: Database>(database: D) {
     let store = migrated(database).await;
@@ -488,6 +503,7 @@ conformance! {
     a_first_outcome_stands
     entries_are_found_by_every_filter
     entries_are_paged_newest_first
+    the_newest_unknown_outcomes_are_read_back_first
     the_mark_never_passes_an_open_intent
     a_batch_happens_whole_or_not_at_all
 }
