@@ -761,6 +761,17 @@ fn create(keeper: &Keeper, expected: impl FnOnce(Expected) -> Expected) -> Answe
     keeper.call(by(keeper, "bot", "POST /zones/COM/dns_records").json(&challenge()))
 }
 
+/// A create by `bot` that gets no answer; reading back finds `records`.
+fn create_unanswered(keeper: &Keeper, fault: Fault, records_found: &[Value]) -> Answered {
+    keeper.expect(post(records()).with(challenge()).fails(fault));
+    let target = format!(
+        "{}?type=TXT&name.exact=_acme-challenge.example.com&per_page=100",
+        records()
+    );
+    keeper.expect(get(target).answers(200, list(records_found, records_found.len())));
+    keeper.call(by(keeper, "bot", "POST /zones/COM/dns_records").json(&challenge()))
+}
+
 #[test]
 fn the_intent_of_a_write_is_stored_before_it_is_sent_and_its_outcome_after() {
     let keeper = Keeper::with(CONFIG);
@@ -853,7 +864,7 @@ fn a_number_that_is_taken_is_replaced() {
 fn f1_a_write_without_an_answer_is_unknown_and_never_sent_again() {
     for fault in [Fault::Network, Fault::Deadline] {
         let keeper = Keeper::with(CONFIG);
-        let answered = create(&keeper, |call| call.fails(fault));
+        let answered = create_unanswered(&keeper, fault, &[]);
         assert_eq!(answered.refused(), (502, 20070));
         let id = keeper.last_entry().id;
         let why = match fault {
@@ -866,9 +877,24 @@ fn f1_a_write_without_an_answer_is_unknown_and_never_sent_again() {
                 "Could not confirm whether bot's call to create TXT record _acme-challenge.example.com in example.com happened: {why} Audit entry {id} will say once it is settled."
             )
         );
-        assert_eq!(keeper.world.calls(), 1);
+        assert_eq!(keeper.world.calls(), 2);
         assert_eq!(entry_words(&keeper), words("allow", "unknown", 502));
     }
+}
+
+#[test]
+fn f1_a_write_without_an_answer_that_reading_back_finds_is_answered_with_what_it_made() {
+    let keeper = Keeper::with(CONFIG);
+    let record = json!({"id": RECORD, "content": challenge()["content"]});
+    let answered = create_unanswered(&keeper, Fault::Network, std::slice::from_ref(&record));
+    assert_eq!(answered.status, 200);
+    let body: Value = serde_json::from_str(&answered.text).unwrap();
+    assert_eq!((&body["success"], &body["result"]), (&json!(true), &record));
+    assert_eq!(entry_words(&keeper), words("allow", "settled", 200));
+    assert_eq!(
+        keeper.last_entry().sentence,
+        "bot asked to create TXT record _acme-challenge.example.com in example.com; allowed by acme-challenges; Cloudflare did not confirm it, and reading back showed that it happened."
+    );
 }
 
 #[test]

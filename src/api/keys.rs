@@ -187,11 +187,12 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
         change_refusal(error)
     }
 
-    /// Only a principal of the kind `key` has keys.
+    /// Only a principal of the kind `key` has keys. Read anew: a principal just removed through
+    /// another isolate must not get one.
     async fn check_uses_keys(&self, name: &str) -> Result<(), Refusal> {
         let snapshot = self
             .view
-            .current(self.store, self.world.now())
+            .refresh(self.store, self.world.now())
             .await
             .map_err(|error| self.failed("read the configuration", &error))?;
         match snapshot.kind_of(name) {

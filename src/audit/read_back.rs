@@ -2,6 +2,7 @@
 
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use crate::catalog::Method;
 use crate::upstream::{Answer, Envelope, Exchange};
@@ -62,6 +63,36 @@ impl ReadBack {
         }
     }
 
+    /// What the caller's answer would have held: the record, or the id of what was deleted.
+    /// `None` unless [`ReadBack::judge`] says that the write happened.
+    #[must_use]
+    pub fn result(&self, answer: &Answer) -> Option<String> {
+        if self.judge(answer) != Verdict::Happened {
+            return None;
+        }
+        match self {
+            Self::Gone { target } => {
+                let id = target.rsplit('/').next().unwrap_or_default();
+                Some(serde_json::json!({ "id": id }).to_string())
+            }
+            Self::RecordExists { content, .. } => {
+                let page = answer
+                    .body
+                    .as_deref()
+                    .and_then(Envelope::parse)?
+                    .into_page()?;
+                let mut items = page.items.into_iter();
+                items
+                    .find(|item| has_content(item, content))
+                    .map(|item| item.get().to_owned())
+            }
+            Self::RecordHas { .. } => {
+                let envelope = answer.body.as_deref().and_then(Envelope::parse)?;
+                envelope.result.map(|result| result.get().to_owned())
+            }
+        }
+    }
+
     /// What its answer says about the write.
     #[must_use]
     pub fn judge(&self, answer: &Answer) -> Verdict {
@@ -78,11 +109,7 @@ impl ReadBack {
                 let Some(page) = envelope.and_then(Envelope::into_page) else {
                     return Verdict::Undecided;
                 };
-                let has = |item: &serde_json::value::RawValue| {
-                    serde_json::from_str::<RecordContent>(item.get())
-                        .is_ok_and(|record| same_content(&record.content, content))
-                };
-                if page.items.iter().any(|item| has(item)) {
+                if page.items.iter().any(|item| has_content(item, content)) {
                     Verdict::Happened
                 } else if page.items.is_empty() {
                     Verdict::DidNotHappen
@@ -104,6 +131,11 @@ impl ReadBack {
             _ => Verdict::Undecided,
         }
     }
+}
+
+fn has_content(item: &RawValue, content: &str) -> bool {
+    serde_json::from_str::<RecordContent>(item.get())
+        .is_ok_and(|record| same_content(&record.content, content))
 }
 
 /// Compares contents without what Cloudflare normalises away: quotes, a final dot, letter case of

@@ -239,6 +239,11 @@ fn write_down(after: After, isolate: &Rc<Isolate>, context: &Context) {
                 console_error!("record outcome {}: {error}", row.id);
             }
         }),
+        After::Settled(row) => context.wait_until(async move {
+            if let Err(error) = isolate.store.record_settled(&row, clock::now()).await {
+                console_error!("record outcome {}: {error}", row.id);
+            }
+        }),
         After::KeyUse(key, at) => context.wait_until(async move {
             if let Err(error) = isolate.store.note_key_use(&[(key, at)]).await {
                 console_error!("note the use of key {key}: {error}");

@@ -112,6 +112,8 @@ impl<R> Reply<R> {
 pub enum After {
     /// How a write ended.
     Outcome(OutcomeRow),
+    /// A write whose answer was lost, and that reading back showed to have happened.
+    Settled(OutcomeRow),
     /// A read, or a refusal to somebody unknown: recorded in a batch within a second.
     Event(Box<Event>),
     /// A key was used.

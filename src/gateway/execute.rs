@@ -7,11 +7,12 @@ use super::authorize::Plan;
 use super::call::{Authorized, Stopped, store_unavailable};
 use super::deps::{After, Finished, Gateway, Reply, World};
 use super::refusal::{Code, Refusal};
+use super::relay::fault_refusal;
 use crate::audit::{Event, Intent, OutcomeRow, ReadBack, What, Who};
 use crate::catalog::Method;
 use crate::model::EntryId;
 use crate::store::{Database, StoreError};
-use crate::upstream::Outcome;
+use crate::upstream::{Fault, Outcome};
 
 /// What came of the sending.
 pub(super) enum Sent<R> {
@@ -29,6 +30,17 @@ pub(super) enum Sent<R> {
         outcome: Option<Outcome>,
         cf_ray: Option<String>,
     },
+}
+
+impl<R> Sent<R> {
+    /// What a call is whose answer never came.
+    fn lost(fault: Fault) -> Self {
+        Self::Refused {
+            refusal: fault_refusal(fault),
+            outcome: Some(Outcome::Unknown),
+            cf_ray: None,
+        }
+    }
 }
 
 impl<D: Database, W: World> Gateway<'_, D, W> {
@@ -51,7 +63,7 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
     /// A read: carried out, then recorded in a batch.
     async fn read(&self, call: &Authorized<'_>) -> Finished<W::Response> {
         let mut calls = 0;
-        let sent = self.send(call, &mut calls).await;
+        let sent = self.send(call, &mut calls).await.unwrap_or_else(Sent::lost);
         let received = &call.call.call.received;
         let now = self.world.now();
         let event = |status: StatusCode, outcome, cf_ray| Event {
@@ -109,14 +121,16 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
     ///
     /// 1. The intent is stored; if it cannot be, nothing is sent and the answer is 503.
     /// 2. What took time is decided again: the key and the grant must still hold.
-    /// 3. The call is sent, once.
+    /// 3. The call is sent, once. If its answer is lost, reading back may show that it happened;
+    ///    otherwise the answer is 502 and says that this could not be confirmed.
     /// 4. The outcome is recorded after the answer; should that fail, the scheduler finds the
     ///    intent open.
     async fn write(&self, call: &Authorized<'_>) -> Finished<W::Response> {
         let received = &call.call.call.received;
+        let read_back = read_back(call);
         #[cfg(feature = "faults")]
         self.world.fault_point("before_intent").await;
-        let id = match self.record_intent(call).await {
+        let id = match self.record_intent(call, read_back.clone()).await {
             Ok(id) => id, // (1)
             Err(error) => {
                 self.world.log(&format!("record an intent: {error}"));
@@ -156,46 +170,73 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
         let sent = self.send(call, &mut calls).await; // (3)
         #[cfg(feature = "faults")]
         self.world.fault_point("after_send").await;
-        let (reply, row) = match sent {
+        if sent.is_err()
+            && call.call.is_write()
+            && let Some(body) = self.read_back_now(read_back.as_ref(), &mut calls).await
+        {
+            let row = outcome_row(Outcome::Unknown, StatusCode::OK, None, calls, None);
+            return Finished {
+                reply: Reply::json(StatusCode::OK, body),
+                after: vec![After::Settled(row)],
+            };
+        }
+        let (mut refusal, outcome, cf_ray) = match sent.unwrap_or_else(Sent::lost) {
             Sent::Answer {
                 reply,
                 status,
                 outcome,
                 cf_ray,
                 detail,
-            } => (reply, outcome_row(outcome, status, cf_ray, calls, detail)),
+            } => {
+                let row = outcome_row(outcome, status, cf_ray, calls, detail);
+                return Finished {
+                    reply,
+                    after: vec![After::Outcome(row)],
+                }; // (4)
+            }
             Sent::Refused {
-                mut refusal,
+                refusal,
                 outcome,
                 cf_ray,
-            } => {
-                let outcome = outcome.unwrap_or(Outcome::Refused);
-                let detail = refusal.message.clone();
-                if outcome == Outcome::Unknown && call.call.is_write() {
-                    refusal.message = format!(
-                        "Could not confirm whether {}'s call to {} happened: {} Audit entry {id} will say once it is settled.",
-                        call.call.call.name(),
-                        call.call.action.infinitive(),
-                        refusal.message
-                    );
-                }
-                let row = outcome_row(outcome, refusal.status(), cf_ray, calls, Some(detail));
-                (
-                    Reply::json(refusal.status(), refusal.body(received.origin)),
-                    row,
-                )
-            }
+            } => (refusal, outcome.unwrap_or(Outcome::Refused), cf_ray),
         };
+        let detail = refusal.message.clone();
+        if outcome == Outcome::Unknown && call.call.is_write() {
+            refusal.message = format!(
+                "Could not confirm whether {}'s call to {} happened: {detail} Audit entry {id} will say once it is settled.",
+                call.call.call.name(),
+                call.call.action.infinitive(),
+            );
+        }
+        let row = outcome_row(outcome, refusal.status(), cf_ray, calls, Some(detail));
         Finished {
-            reply,
+            reply: Reply::json(refusal.status(), refusal.body(received.origin)),
             after: vec![After::Outcome(row)],
         } // (4)
     }
 
-    async fn record_intent(&self, call: &Authorized<'_>) -> Result<EntryId, StoreError> {
+    /// Reads back once whether a write happened whose answer was lost, and if it did, what the
+    /// caller's answer would have been. That it did not is not to be seen so soon: Cloudflare may
+    /// still be at work on it; the scheduler looks again.
+    async fn read_back_now(&self, read_back: Option<&ReadBack>, calls: &mut u32) -> Option<String> {
+        let read_back = read_back?;
+        *calls += 1;
+        let answer = self.world.exchange(&read_back.exchange()).await.ok()?;
+        let result = read_back.result(&answer)?;
+        let remark = "Cloudflare's answer was lost; reading back showed that the call happened.";
+        Some(format!(
+            r#"{{"success":true,"errors":[],"messages":[{{"code":{},"message":"{remark}"}}],"result":{result}}}"#,
+            Code::UpstreamUnknown.info().number
+        ))
+    }
+
+    async fn record_intent(
+        &self,
+        call: &Authorized<'_>,
+        read_back: Option<ReadBack>,
+    ) -> Result<EntryId, StoreError> {
         let who: Who = call.call.call.who();
         let what: What = call.call.what();
-        let read_back = read_back(call);
         let mut intent = Intent {
             id: self.world.entry_id(self.world.now()),
             who,
@@ -266,14 +307,18 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
         ))
     }
 
-    async fn send(&self, call: &Authorized<'_>, calls: &mut u32) -> Sent<W::Response> {
+    async fn send(
+        &self,
+        call: &Authorized<'_>,
+        calls: &mut u32,
+    ) -> Result<Sent<W::Response>, Fault> {
         let result = match &call.plan {
             Plan::Own(own) => self.answer_about_caller(call, *own, calls).await,
             Plan::FilteredRecords => self.filtered_records(call, calls).await,
             Plan::JudgedRecord => self.judged_record(call, calls).await,
             Plan::Relay(permit) => return self.relay(call, *permit, calls).await,
         };
-        match result {
+        Ok(match result {
             Ok(body) => Sent::Answer {
                 reply: Reply::json(StatusCode::OK, body),
                 status: StatusCode::OK,
@@ -291,7 +336,7 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
                 }
             }
             Err(Failed::Upstream(answer)) => self.pass_on(answer),
-        }
+        })
     }
 }
 

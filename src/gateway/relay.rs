@@ -63,7 +63,7 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
         call: &Authorized<'_>,
         permit: Permit,
         calls: &mut u32,
-    ) -> Sent<W::Response> {
+    ) -> Result<Sent<W::Response>, Fault> {
         let targeted = &call.call;
         let method = targeted.call.verb.method;
         let body = targeted
@@ -89,8 +89,8 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
                 None => break ended,
             }
         };
-        match ended {
-            Ok((head, response)) if head.status.is_success() => Sent::Answer {
+        Ok(match ended? {
+            (head, response) if head.status.is_success() => Sent::Answer {
                 outcome: classify(head.status, None, head.retry_after_secs),
                 status: head.status,
                 cf_ray: head.cf_ray,
@@ -101,16 +101,11 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
                     deprecated: targeted.deprecation(),
                 },
             },
-            Ok((head, response)) => {
+            (head, response) => {
                 self.relay_error(head, response, targeted.deprecation())
                     .await
             }
-            Err(fault) => Sent::Refused {
-                refusal: fault_refusal(fault),
-                outcome: Some(Outcome::Unknown),
-                cf_ray: None,
-            },
-        }
+        })
     }
 
     /// An answer other than 2xx: read, searched for our credentials, handed through.
@@ -212,7 +207,7 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
     }
 }
 
-fn fault_refusal(fault: Fault) -> Refusal {
+pub(super) fn fault_refusal(fault: Fault) -> Refusal {
     let mut text = fault.to_string();
     if let Some(first) = text.get_mut(..1) {
         first.make_ascii_uppercase();

@@ -217,6 +217,19 @@ impl<D: Database> Store<D> {
         self.database.batch(batch).await.map(drop)
     }
 
+    /// Records that a write's answer was lost and that reading back showed it to have happened.
+    /// One batch; harmless to repeat.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database failed; the scheduler will find the intent open.
+    pub async fn record_settled(&self, row: &OutcomeRow, now: Timestamp) -> Result<(), StoreError> {
+        let batch = vec![
+            outcomes_statement(std::slice::from_ref(row))?,
+            settlement_statement(row.id, true, "read back at once", now),
+        ];
+        self.database.batch(batch).await.map(drop)
+    }
+
     /// Records events in one statement.
     ///
     /// # Errors

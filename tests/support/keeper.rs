@@ -370,6 +370,7 @@ impl Keeper {
             // As in the Worker, what fails here is logged and found by the scheduler.
             let _ = match after {
                 After::Outcome(row) => block_on(self.store.record_outcome(row, self.now())),
+                After::Settled(row) => block_on(self.store.record_settled(row, self.now())),
                 After::Event(event) => {
                     block_on(self.store.record_events(std::slice::from_ref(event)))
                 }
