@@ -204,19 +204,15 @@ impl View {
             Some(snapshot) => snapshot,
             None => Rc::new(Snapshot::new(store.current_config().await?)?),
         };
-        self.adopt(snapshot, control, now);
-        self.fresh(now)
-            .ok_or_else(|| StoreError::Unavailable("a newer read is held already".to_owned()))
+        Ok(self.adopt(snapshot, control, now))
     }
 
-    /// Takes over what was read by a call sent at `sent_at`, unless a later read is held.
-    fn adopt(&self, snapshot: Rc<Snapshot>, control: Control, sent_at: Timestamp) {
+    /// Takes over what was read by a call sent at `sent_at`, unless a later read is held: answers may
+    /// come in another order than their questions. Returns what is held then.
+    fn adopt(&self, snapshot: Rc<Snapshot>, control: Control, sent_at: Timestamp) -> Rc<Snapshot> {
         let mut held = self.held.borrow_mut();
-        if held
-            .as_ref()
-            .is_some_and(|held| held.read_sent_at > sent_at)
-        {
-            return;
+        if let Some(later) = held.as_ref().filter(|held| held.read_sent_at > sent_at) {
+            return Rc::clone(&later.snapshot);
         }
         let keys_hold = held.as_ref().is_some_and(|held| {
             held.control.keys_generation == control.keys_generation
@@ -230,10 +226,11 @@ impl View {
             ..control
         };
         *held = Some(Held {
-            snapshot,
+            snapshot: Rc::clone(&snapshot),
             control,
             read_sent_at: sent_at,
         });
+        snapshot
     }
 
     /// Finds out whose key a credential is; `None` when it is no key of ours, unknown, revoked,
@@ -365,4 +362,34 @@ pub fn is_root_key(credential: Credential<'_>, settings: &Settings) -> bool {
         .root_key
         .as_ref()
         .is_some_and(|root| digest(root.expose()).matches(&digest(credential.expose())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_two_reads_whose_answers_cross_the_later_is_held_and_both_are_served() {
+        let read = |version| {
+            let config = StoredConfig {
+                version,
+                document: Default::default(),
+                resolution: Default::default(),
+                toml: None,
+            };
+            let control = Control {
+                config_version: version,
+                keys_generation: 0,
+            };
+            (Rc::new(Snapshot::new(config).unwrap()), control)
+        };
+        let view = View::default();
+        let (first, first_control) = read(1);
+        let (second, second_control) = read(2);
+        let sent = Timestamp::from_unix_ms(1_000_000);
+        let later = sent.plus_ms(3);
+        assert_eq!(view.adopt(second, second_control, later).version, 2);
+        assert_eq!(view.adopt(first, first_control, sent).version, 2);
+        assert_eq!(view.fresh(later).unwrap().version, 2);
+    }
 }
