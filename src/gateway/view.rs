@@ -367,14 +367,16 @@ pub fn is_root_key(credential: Credential<'_>, settings: &Settings) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Resolution;
+    use crate::config::document::Document;
 
     #[test]
     fn of_two_reads_whose_answers_cross_the_later_is_held_and_both_are_served() {
         let read = |version| {
             let config = StoredConfig {
                 version,
-                document: Default::default(),
-                resolution: Default::default(),
+                document: Document::default(),
+                resolution: Resolution::default(),
                 toml: None,
             };
             let control = Control {
