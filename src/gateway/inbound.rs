@@ -10,7 +10,6 @@ pub const FORWARDED_HEADERS: &[&str] = &[
     "content-encoding",
     "content-type",
     "if-match",
-    "if-none-match",
 ];
 /// Request headers that are read here, besides those that begin with [`OWN_HEADER_PREFIX`].
 pub const READ_HEADERS: &[&str] = &[

@@ -230,7 +230,8 @@ fn recode(segment: &str) -> Result<String, NonCanonical> {
         }
     }
     let text = String::from_utf8(bytes).map_err(|_| NonCanonical::Percent)?;
-    if text == "." || text == ".." {
+    // Should anything before the API decode once more, these would leave the segment.
+    if text.split(['/', '\\']).any(|piece| matches!(piece, "." | "..")) {
         return Err(NonCanonical::DotSegment);
     }
     if text.chars().any(|c| c.is_control() || c == '\u{fffd}') {
@@ -372,6 +373,8 @@ mod tests {
         assert_eq!(sent("a%2fb"), Ok(path("a%2Fb").replace("ID", ID)));
         assert_eq!(sent("%61"), Ok(path("a").replace("ID", ID)));
         assert_eq!(sent("%2e%2e"), Err(NonCanonical::DotSegment));
+        assert_eq!(sent("..%2F..%2Fd1"), Err(NonCanonical::DotSegment));
+        assert_eq!(sent("a%5C..%5Cb"), Err(NonCanonical::DotSegment));
         assert_eq!(sent("a%00"), Err(NonCanonical::Character));
         assert_eq!(sent("%ff"), Err(NonCanonical::Percent));
         assert_eq!(sent("%c0%ae"), Err(NonCanonical::Percent));

@@ -268,6 +268,46 @@ pub const UNJUDGEABLE: &[(&str, &str)] = &[
     ),
     ("POST /zones/{}/workers/routes", "the body names the script"),
     (
+        "POST /zones/{}/load_balancers",
+        "the body names a host, which gets DNS records",
+    ),
+    (
+        "PUT,PATCH /zones/{}/load_balancers/{}",
+        "the body names a host, which gets DNS records",
+    ),
+    (
+        "POST /zones/{}/web3/hostnames",
+        "the body names a host, which gets DNS records",
+    ),
+    (
+        "POST @/access/apps",
+        "the body names a host of any zone",
+    ),
+    (
+        "PUT @/access/apps/{}",
+        "the body names a host of any zone",
+    ),
+    (
+        "POST /accounts/{}/dns_settings/views",
+        "the body names zones",
+    ),
+    (
+        "PATCH /accounts/{}/dns_settings/views/{}",
+        "the body names zones",
+    ),
+    (
+        "PATCH /accounts/{}/builds/triggers/{}/environment_variables",
+        "changes what a build does with a stored token",
+    ),
+    (
+        "POST /accounts/{}/builds/workers/{}/deploy_hooks",
+        "makes an address that deploys",
+    ),
+    (
+        "PUT /accounts/{}/builds/workers/{}/deploy_hooks/{}",
+        "makes an address that deploys",
+    ),
+    (
         "PUT /zones/{}/workers/routes/{}",
         "the body names the script",
     ),
@@ -540,6 +580,34 @@ pub const NAMED_ONLY: &[(&str, &str)] = &[
     (
         "WRITE /zones/{}/email/routing/dns",
         "changes MX and SPF records under a settings group",
+    ),
+    (
+        "DELETE /accounts/{}/workers/workers/{}",
+        "the id may be that of any Worker, Zonekeeper's own among them",
+    ),
+    (
+        "WRITE /accounts/{}/workers/subdomain",
+        "the address of every Worker of the account, Zonekeeper's own among them",
+    ),
+    (
+        "DELETE /zones/{}/workers/routes/{}",
+        "the id hides the route, which may be Zonekeeper's own",
+    ),
+    (
+        "POST /zones/{}/secondary_dns/force_axfr",
+        "replaces the records of the zone under a settings group",
+    ),
+    (
+        "WRITE /zones/{}/secondary_dns/incoming",
+        "replaces the records of the zone under a settings group",
+    ),
+    (
+        "GET /accounts/{}/browser-rendering/devtools/browser/{}/json/activate/{}",
+        "changes something although it is a GET",
+    ),
+    (
+        "GET /accounts/{}/browser-rendering/devtools/browser/{}/json/close/{}",
+        "changes something although it is a GET",
     ),
     (
         "WRITE /zones/{}/url_normalization",
