@@ -33,6 +33,8 @@ pub struct RawSettings {
     pub own_kv_id: Option<String>,
     /// `OWN_QUEUE_IDS`, separated by commas
     pub own_queue_ids: Option<String>,
+    /// `OWN_HOSTNAMES`, separated by commas
+    pub own_hostnames: Option<String>,
 }
 
 /// How the gateway shows itself to Cloudflare.
@@ -56,6 +58,8 @@ pub struct OwnResources {
     pub account: AccountId,
     /// Its script, database, KV namespace and queues, by id and by name.
     pub names: Vec<String>,
+    /// The host names it answers at.
+    pub hostnames: Vec<String>,
 }
 
 /// Settings that passed their checks.
@@ -162,15 +166,18 @@ impl TryFrom<RawSettings> for Settings {
                     present(raw.own_d1_name).ok_or(SettingsError::Missing("OWN_D1_NAME"))?;
                 let namespace =
                     present(raw.own_kv_id).ok_or(SettingsError::Missing("OWN_KV_ID"))?;
-                let queues = present(raw.own_queue_ids).unwrap_or_default();
+                let list = |text: Option<String>| -> Vec<String> {
+                    let text = present(text).unwrap_or_default();
+                    let parts = text.split(',').map(|part| part.trim().to_ascii_lowercase());
+                    parts.filter(|part| !part.is_empty()).collect()
+                };
                 let mut names = vec![script, database, database_name, namespace];
-                names.extend(
-                    queues
-                        .split(',')
-                        .map(|id| id.trim().to_owned())
-                        .filter(|id| !id.is_empty()),
-                );
-                Some(OwnResources { account, names })
+                names.extend(list(raw.own_queue_ids));
+                Some(OwnResources {
+                    account,
+                    names,
+                    hostnames: list(raw.own_hostnames),
+                })
             }
         };
         Ok(Self {

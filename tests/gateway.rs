@@ -885,7 +885,12 @@ fn f1_a_write_without_an_answer_is_unknown_and_never_sent_again() {
 #[test]
 fn f1_a_write_without_an_answer_that_reading_back_finds_is_answered_with_what_it_made() {
     let keeper = Keeper::with(CONFIG);
-    let record = json!({"id": RECORD, "content": challenge()["content"]});
+    let record = json!({
+        "id": RECORD,
+        "type": "TXT",
+        "content": challenge()["content"],
+        "created_on": NOW,
+    });
     let answered = create_unanswered(&keeper, Fault::Network, std::slice::from_ref(&record));
     assert_eq!(answered.status, 200);
     let body: Value = serde_json::from_str(&answered.text).unwrap();

@@ -95,6 +95,7 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
             before + 1
         ));
         let event = self.change_event(call, "zonekeeper-config-apply", admitted, action);
+        self.admit_again(call).await?;
         let applied = self
             .store
             .apply_config(
@@ -155,6 +156,24 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
             )
         })?;
         let changes = plan(&current.document, &source.document);
+        for (text, zone) in &resolution.zones {
+            let before = current.resolution.zones.get(text);
+            if before.is_some_and(|before| before.id != zone.id) {
+                messages.push(format!(
+                    "The zone {text} now stands for another id than before: {}.",
+                    zone.id
+                ));
+            }
+        }
+        for (text, account) in &resolution.accounts {
+            let before = current.resolution.accounts.get(text);
+            if before.is_some_and(|before| before.id != account.id) {
+                messages.push(format!(
+                    "The account {text} now stands for another id than before: {}.",
+                    account.id
+                ));
+            }
+        }
         if changes.is_empty() {
             messages.push("Nothing differs from the configuration in force.".to_owned());
         }

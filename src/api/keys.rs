@@ -82,6 +82,7 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
         let (key, record) = self.new_key(name, body.legacy, body.expires_on, body.note, now)?;
         let action = Action::new(format!("mint key {} for {name}", key.id()));
         let event = self.change_event(call, "zonekeeper-key-mint", admitted, action);
+        self.admit_again(call).await?;
         self.store
             .add_key(&record, &event)
             .await
@@ -150,6 +151,7 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
         let action = Action::new(format!("roll key {} of {name} to {}", old.id, key.id()));
         let event = self.change_event(call, "zonekeeper-key-roll", admitted, action);
         let ends = now.plus_ms(i64::from(body.overlap_secs) * 1000);
+        self.admit_again(call).await?;
         self.store
             .roll_key(old.id, ends, &record, &event)
             .await
@@ -169,6 +171,7 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
         let key = self.key_of(name, id).await?;
         let action = Action::new(format!("revoke key {} of {name}", key.id));
         let event = self.change_event(call, "zonekeeper-key-revoke", admitted, action);
+        self.admit_again(call).await?;
         self.store
             .revoke_key(name, key.id, &event, self.world.now())
             .await

@@ -19,6 +19,9 @@ const AT_ONCE: usize = 5;
 /// From so many names on, the whole list is read instead of each name alone.
 const LIST_FROM: usize = 20;
 
+/// Pages of that list that are read at the most.
+const MAX_PAGES: u32 = 400;
+
 #[derive(Deserialize)]
 struct ZoneItem {
     id: ZoneId,
@@ -101,25 +104,27 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
                 .try_collect()
                 .await?;
             for (text, items) in answers {
-                if let Some(item) = items.into_iter().find(|item| is_called(item, &text)) {
-                    found.insert(text, item);
+                for item in items.into_iter().filter(|item| is_called(item, &text)) {
+                    keep(&mut found, &text, item)?;
                 }
             }
             return Ok(found);
         }
-        let mut page = 1;
-        loop {
+        for page in 1..=MAX_PAGES {
             let items: Vec<T> = self.ask(&format!("{path}?page={page}&per_page=50")).await?;
             if items.is_empty() {
                 return Ok(found);
             }
             for item in items {
                 if let Some(name) = names.iter().find(|name| is_called(&item, name.text)) {
-                    found.insert(name.text.to_owned(), item);
+                    keep(&mut found, name.text, item)?;
                 }
             }
-            page += 1;
         }
+        Err(Refusal::new(
+            Code::InvalidConfig,
+            "The account has more zones than are searched for names; write ids instead. Nothing was changed.",
+        ))
     }
 
     /// The items an answer holds: a list, one, or none where upstream says there is none.
@@ -155,6 +160,19 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
                 .map_err(|_| unreadable())
         }
     }
+}
+
+/// Takes what a name stands for; a name that stands for two things is nobody's to choose.
+fn keep<T>(found: &mut BTreeMap<String, T>, text: &str, item: T) -> Result<(), Refusal> {
+    if found.insert(text.to_owned(), item).is_none() {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        Code::InvalidConfig,
+        format!(
+            "The name \"{text}\" stands for more than one zone or account; write the id instead. Nothing was changed."
+        ),
+    ))
 }
 
 fn target_for(path: &str, text: &str) -> String {

@@ -429,6 +429,19 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
         }
     }
 
+    /// Lets a change in once more, just before it is stored: its body and what it asked of
+    /// Cloudflare may have taken longer than a revocation.
+    pub(super) async fn admit_again(&self, call: &Call<'_>) -> Result<(), Refusal> {
+        match Route::of(call.inbound.method, call.path) {
+            Some(route) => self
+                .admit(call, &route)
+                .await
+                .map(drop)
+                .map_err(|(_, refusal)| refusal),
+            None => Err(Refusal::new(Code::NotFound, "There is no such route.")),
+        }
+    }
+
     async fn run(
         &self,
         call: &Call<'_>,

@@ -12,6 +12,6 @@ pub use action::{Action, describe};
 pub use entry::{Entry, Event, Intent, JoinedRow, OutcomeRow, What, Who};
 pub use read_back::{ReadBack, Verdict};
 
-/// Milliseconds after which an intent without an outcome has lost its call: the upstream deadline
-/// of 30 s and half as much again for a slow store.
+/// Milliseconds after which an intent without an outcome has lost its call: a write is sent within
+/// 4 s of its intent, headers come within 30 s, and what follows takes 5 s at the most.
 pub const ABANDONED_AFTER_MS: i64 = 45_000;

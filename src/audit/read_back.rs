@@ -1,10 +1,13 @@
 //! How to find out whether a write of unknown outcome happened.
 
+use std::collections::BTreeMap;
+
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::catalog::Method;
+use crate::model::Timestamp;
 use crate::upstream::{Answer, Envelope, Exchange};
 
 /// What to read, and what of it tells. Stored with the intent.
@@ -23,12 +26,12 @@ pub enum ReadBack {
         /// The content it was to have.
         content: String,
     },
-    /// A change of a DNS record: it happened when these fields have these values.
+    /// A change of a DNS record: it happened when the record has these values since.
     RecordHas {
         /// Path of the record.
         target: String,
-        /// The content it was to have.
-        content: String,
+        /// Those of the fields sent that the record shows as they were sent.
+        fields: BTreeMap<String, Value>,
     },
 }
 
@@ -43,10 +46,18 @@ pub enum Verdict {
     Undecided,
 }
 
+/// How far Cloudflare's clock may be behind ours.
+const CLOCK_SKEW_MS: i64 = 5_000;
+
+/// A DNS record as far as it tells whether a write happened.
 #[derive(Deserialize)]
-struct RecordContent {
+struct Record {
+    #[serde(rename = "type", default)]
+    kind: String,
     #[serde(default)]
     content: String,
+    created_on: Option<Timestamp>,
+    modified_on: Option<Timestamp>,
 }
 
 impl ReadBack {
@@ -56,18 +67,14 @@ impl ReadBack {
         let (Self::Gone { target }
         | Self::RecordExists { target, .. }
         | Self::RecordHas { target, .. }) = self;
-        Exchange {
-            method: Method::Get,
-            target: target.clone(),
-            body: None,
-        }
+        Exchange::get(target.clone())
     }
 
     /// What the caller's answer would have held: the record, or the id of what was deleted.
     /// `None` unless [`ReadBack::judge`] says that the write happened.
     #[must_use]
-    pub fn result(&self, answer: &Answer) -> Option<String> {
-        if self.judge(answer) != Verdict::Happened {
+    pub fn result(&self, answer: &Answer, since: Timestamp) -> Option<String> {
+        if self.judge(answer, since) != Verdict::Happened {
             return None;
         }
         match self {
@@ -83,7 +90,7 @@ impl ReadBack {
                     .into_page()?;
                 let mut items = page.items.into_iter();
                 items
-                    .find(|item| has_content(item, content))
+                    .find(|item| is_new(item, content, since))
                     .map(|item| item.get().to_owned())
             }
             Self::RecordHas { .. } => {
@@ -93,9 +100,13 @@ impl ReadBack {
         }
     }
 
-    /// What its answer says about the write.
+    /// What its answer says about a write sent at `since`.
+    ///
+    /// A record that was there before says nothing, so its dates must be later. That nothing is
+    /// found of a new record, or that something deleted is still there, means that the write did
+    /// not happen; that a record has other values than were sent may have other reasons.
     #[must_use]
-    pub fn judge(&self, answer: &Answer) -> Verdict {
+    pub fn judge(&self, answer: &Answer, since: Timestamp) -> Verdict {
         let envelope = answer.body.as_deref().and_then(Envelope::parse);
         let found = answer.head.status.is_success()
             && envelope.as_ref().is_some_and(|e| e.success == Some(true));
@@ -104,12 +115,15 @@ impl ReadBack {
             && envelope.as_ref().is_some_and(|e| e.success == Some(false));
         match self {
             Self::Gone { .. } if gone => Verdict::Happened,
-            Self::Gone { .. } if found => Verdict::DidNotHappen,
+            // Some things stay visible for a while after they were deleted.
+            Self::Gone { .. } if found && !is_marked_deleted(envelope.as_ref()) => {
+                Verdict::DidNotHappen
+            }
             Self::RecordExists { content, .. } if found => {
                 let Some(page) = envelope.and_then(Envelope::into_page) else {
                     return Verdict::Undecided;
                 };
-                if page.items.iter().any(|item| has_content(item, content)) {
+                if page.items.iter().any(|item| is_new(item, content, since)) {
                     Verdict::Happened
                 } else if page.items.is_empty() {
                     Verdict::DidNotHappen
@@ -118,14 +132,13 @@ impl ReadBack {
                     Verdict::Undecided
                 }
             }
-            Self::RecordHas { content, .. } if found => {
-                let record = envelope
-                    .and_then(|e| e.result)
-                    .and_then(|result| serde_json::from_str::<RecordContent>(result.get()).ok());
-                match record {
-                    Some(record) if same_content(&record.content, content) => Verdict::Happened,
-                    Some(_) => Verdict::DidNotHappen,
-                    None => Verdict::Undecided,
+            Self::RecordHas { fields, .. } if found => {
+                let result = envelope.and_then(|e| e.result);
+                let has_all = result.is_some_and(|result| has_since(&result, fields, since));
+                if has_all {
+                    Verdict::Happened
+                } else {
+                    Verdict::Undecided
                 }
             }
             _ => Verdict::Undecided,
@@ -133,24 +146,64 @@ impl ReadBack {
     }
 }
 
-fn has_content(item: &RawValue, content: &str) -> bool {
-    serde_json::from_str::<RecordContent>(item.get())
-        .is_ok_and(|record| same_content(&record.content, content))
+fn is_marked_deleted(envelope: Option<&Envelope>) -> bool {
+    #[derive(Deserialize)]
+    struct Marked {
+        deleted_at: Option<Value>,
+    }
+    envelope
+        .and_then(|envelope| envelope.result.as_deref())
+        .and_then(|result| serde_json::from_str::<Marked>(result.get()).ok())
+        .is_some_and(|marked| marked.deleted_at.is_some())
 }
 
-/// Compares contents without what Cloudflare normalises away: quotes, a final dot, letter case of
-/// host names.
-fn same_content(a: &str, b: &str) -> bool {
-    fn bare(text: &str) -> &str {
-        text.trim().trim_matches('"').trim_end_matches('.')
+/// Whether `item` is a record with this content that was made since.
+fn is_new(item: &RawValue, content: &str, since: Timestamp) -> bool {
+    serde_json::from_str::<Record>(item.get()).is_ok_and(|record| {
+        is_later(record.created_on, since) && same_content(&record.kind, &record.content, content)
+    })
+}
+
+/// Whether a record was changed since and has all of `fields`.
+fn has_since(result: &RawValue, fields: &BTreeMap<String, Value>, since: Timestamp) -> bool {
+    let (Ok(record), Ok(shown)) = (
+        serde_json::from_str::<Record>(result.get()),
+        serde_json::from_str::<BTreeMap<String, Value>>(result.get()),
+    ) else {
+        return false;
+    };
+    is_later(record.modified_on, since)
+        && fields.iter().all(|(name, sent)| match sent.as_str() {
+            Some(content) if name == "content" => {
+                same_content(&record.kind, &record.content, content)
+            }
+            _ => shown.get(name) == Some(sent),
+        })
+}
+
+fn is_later(time: Option<Timestamp>, since: Timestamp) -> bool {
+    time.is_some_and(|time| time.ms_since(since) >= -CLOCK_SKEW_MS)
+}
+
+/// Compares contents without what Cloudflare normalises away: quotes around a text; a final dot and
+/// letter case where the content is a host name.
+fn same_content(kind: &str, a: &str, b: &str) -> bool {
+    let bare = |text: &str| text.trim().trim_matches('"').to_owned();
+    let (a, b) = (bare(a), bare(b));
+    match kind {
+        "CNAME" | "MX" | "NS" | "PTR" | "AAAA" => a
+            .trim_end_matches('.')
+            .eq_ignore_ascii_case(b.trim_end_matches('.')),
+        _ => a == b,
     }
-    bare(a).eq_ignore_ascii_case(bare(b))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::upstream::Head;
+
+    const SENT_AT: &str = "2026-11-22T12:00:00Z";
 
     fn check(read_back: &ReadBack, status: u16, body: &str, expected: Verdict) {
         let head = Head {
@@ -162,15 +215,20 @@ mod tests {
             head,
             body: Some(body.as_bytes().to_vec()),
         };
+        let since = SENT_AT.parse().unwrap();
         assert_eq!(
-            read_back.judge(&answer),
+            read_back.judge(&answer, since),
             expected,
             "{read_back:?} {status} {body}"
+        );
+        assert_eq!(
+            read_back.result(&answer, since).is_some(),
+            expected == Verdict::Happened
         );
     }
 
     #[test]
-    fn only_the_api_itself_can_settle_a_write() {
+    fn only_the_api_itself_can_tell_that_something_is_gone() {
         use Verdict::{DidNotHappen, Happened, Undecided};
         let gone = ReadBack::Gone {
             target: "/x".into(),
@@ -178,48 +236,71 @@ mod tests {
         check(&gone, 404, r#"{"success":false,"errors":[]}"#, Happened);
         check(&gone, 404, "<html>not found</html>", Undecided);
         check(&gone, 200, r#"{"success":true,"result":{}}"#, DidNotHappen);
+        check(
+            &gone,
+            200,
+            r#"{"success":true,"result":{"deleted_at":"2026-11-22T12:00:01Z"}}"#,
+            Undecided,
+        );
         check(&gone, 500, "", Undecided);
         check(&gone, 403, r#"{"success":false,"errors":[]}"#, Undecided);
+    }
 
+    #[test]
+    fn a_new_record_is_one_made_since_with_exactly_that_content() {
+        use Verdict::{DidNotHappen, Happened, Undecided};
         let exists = ReadBack::RecordExists {
             target: "/x".into(),
             content: "abc".into(),
         };
+        let list = |record: &str| format!(r#"{{"success":true,"result":[{record}]}}"#);
+        let new = r#""created_on":"2026-11-22T12:00:01.5Z""#;
         check(
             &exists,
             200,
-            r#"{"success":true,"result":[{"content":"\"abc\""}]}"#,
+            &list(&format!(r#"{{"type":"TXT","content":"\"abc\"",{new}}}"#)),
             Happened,
         );
         check(
             &exists,
             200,
-            r#"{"success":true,"result":[]}"#,
-            DidNotHappen,
-        );
-        check(
-            &exists,
-            200,
-            r#"{"success":true,"result":[{"content":"other"}]}"#,
+            &list(&format!(r#"{{"type":"TXT","content":"ABC",{new}}}"#)),
             Undecided,
         );
+        check(
+            &exists,
+            200,
+            &list(r#"{"type":"TXT","content":"abc","created_on":"2026-11-22T11:00:00Z"}"#),
+            Undecided,
+        );
+        check(
+            &exists,
+            200,
+            &list(r#"{"type":"TXT","content":"abc"}"#),
+            Undecided,
+        );
+        check(&exists, 200, &list(""), DidNotHappen);
+    }
 
+    #[test]
+    fn a_change_happened_when_every_field_shows_since() {
+        use Verdict::{Happened, Undecided};
+        let fields = [
+            ("content", Value::from("Mail.Example.com.")),
+            ("ttl", Value::from(300)),
+        ];
         let has = ReadBack::RecordHas {
             target: "/x".into(),
-            content: "Mail.Example.com.".into(),
+            fields: fields.map(|(name, value)| (name.to_owned(), value)).into(),
         };
-        check(
-            &has,
-            200,
-            r#"{"success":true,"result":{"content":"mail.example.com"}}"#,
-            Happened,
-        );
-        check(
-            &has,
-            200,
-            r#"{"success":true,"result":{"content":"other"}}"#,
-            DidNotHappen,
-        );
+        let record = |ttl: u32, modified: &str| {
+            format!(
+                r#"{{"success":true,"result":{{"type":"CNAME","content":"mail.example.com","ttl":{ttl},"modified_on":"{modified}"}}}}"#
+            )
+        };
+        check(&has, 200, &record(300, "2026-11-22T12:00:01Z"), Happened);
+        check(&has, 200, &record(120, "2026-11-22T12:00:01Z"), Undecided);
+        check(&has, 200, &record(300, "2026-11-22T11:00:00Z"), Undecided);
         check(&has, 404, r#"{"success":false,"errors":[]}"#, Undecided);
     }
 

@@ -74,7 +74,7 @@ pub(super) fn compose(parts: &Parts<'_>) -> String {
                 asked()
             ),
             _ => format!(
-                "{}; Cloudflare did not confirm it, and reading back showed that it did not happen.",
+                "{}; Cloudflare did not confirm it, and reading back found no trace of it.",
                 asked()
             ),
         },

@@ -97,5 +97,6 @@ fn read(env: &Env) -> RawSettings {
         own_d1_name: var("OWN_D1_NAME"),
         own_kv_id: var("OWN_KV_ID"),
         own_queue_ids: var("OWN_QUEUE_IDS"),
+        own_hostnames: var("OWN_HOSTNAMES"),
     }
 }

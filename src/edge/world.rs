@@ -17,7 +17,8 @@ use super::recorder::Recorder;
 use crate::gateway::{BodyFault, World};
 use crate::model::{EntryId, Timestamp};
 use crate::upstream::{
-    Answer, BUFFERED_ANSWER_CAP, Client, DEADLINE_MS, Exchange, Fault, Head, Relay, Upstream,
+    Answer, BUFFERED_ANSWER_CAP, Client, DEADLINE_MS, Exchange, Fault, Head, Relay,
+    SHORT_DEADLINE_MS, Upstream,
 };
 
 /// Milliseconds a caller has for a body that is read here.
@@ -74,7 +75,7 @@ impl Client for Outbound {
             exchange.method.as_str(),
             exchange.body.as_deref(),
             cap_of(BUFFERED_ANSWER_CAP),
-            DEADLINE_MS,
+            exchange.deadline_ms,
         );
         let value = settle(promise).await;
         if let Some(number) = fault_of(&value) {
@@ -150,7 +151,12 @@ impl Upstream for CallWorld {
     }
 
     async fn read(&self, response: &Response, cap: usize) -> Option<Vec<u8>> {
-        let value = settle(bridge::read_answer(response, cap_of(cap), DEADLINE_MS)).await;
+        let value = settle(bridge::read_answer(
+            response,
+            cap_of(cap),
+            SHORT_DEADLINE_MS,
+        ))
+        .await;
         fault_of(&value)
             .is_none()
             .then(|| value.unchecked_into::<Uint8Array>().to_vec())

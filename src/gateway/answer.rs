@@ -6,7 +6,6 @@ use super::deps::{Gateway, World};
 use super::list::{Paging, Step as ListStep, Walk, page_of};
 use super::own::{self, AccountItem, IdItem, Own};
 use super::refusal::{Code, Refusal};
-use crate::catalog::Method;
 use crate::model::{AccountId, RecordName, Timestamp};
 use crate::policy::{Facts, Pushdown, RecordFacts, Visible};
 use crate::store::Database;
@@ -198,11 +197,7 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
         let targeted = &call.call;
         let now = targeted.call.received.arrived;
         let zone_name = self.zone_name_of(call).await?;
-        let exchange = Exchange {
-            method: Method::Get,
-            target: targeted.checked.to_target(),
-            body: None,
-        };
+        let exchange = Exchange::get(targeted.checked.to_target());
         let answer = successful(self.exchange(&exchange, calls).await?)?;
         let body = answer.body.unwrap_or_default();
         let seen = Envelope::parse(&body)

@@ -56,8 +56,8 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
         }
         if let Some(plan) = plan {
             let reason = match (&plan, decision.reason) {
-                (Plan::Own(_), _) => "every caller may ask about itself".to_owned(),
                 (_, Reason::Visible) => "whoever is allowed anything on it may see it".to_owned(),
+                (Plan::Own(_), _) => "every caller may ask about itself".to_owned(),
                 _ => format!(
                     "allowed by {}",
                     grant.as_deref().unwrap_or("the grants on single records")
@@ -100,7 +100,9 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
             });
             return Ruling {
                 decision,
-                plan: (own.is_about_caller() || decision.is_allowed()).then_some(Plan::Own(own)),
+                plan: (decision.is_allowed()
+                    || (own.is_about_caller() && decision.grant.is_none()))
+                .then_some(Plan::Own(own)),
             };
         }
         let is_by_id =
@@ -123,18 +125,25 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
         Ruling { decision, plan }
     }
 
-    /// Whether the path names the gateway's own script, database, namespace or queue.
+    /// Whether the path names the gateway's own script, database, namespace or queue, or the body a
+    /// DNS record of a host name it answers at.
     fn touches_own_resource(&self, call: &Targeted<'_>) -> bool {
         let (Some(own), Some(resolved)) = (&self.settings.own, &call.checked.resolved) else {
             return false;
         };
         let in_own_account = call.resources.contains(&Resource::Account(own.account));
-        in_own_account
-            && resolved.params.iter().any(|(_, value)| {
-                own.names
-                    .iter()
-                    .any(|name| name.eq_ignore_ascii_case(value))
-            })
+        let is_named = resolved.params.iter().any(|(_, value)| {
+            own.names
+                .iter()
+                .any(|name| name.eq_ignore_ascii_case(value))
+        });
+        let is_own_host = call.record_name().is_some_and(|name| {
+            let name = name.trim_end_matches('.');
+            own.hostnames
+                .iter()
+                .any(|host| host.eq_ignore_ascii_case(name))
+        });
+        (in_own_account && is_named) || is_own_host
     }
 
     /// Whether the call would run SQL on the gateway's own database, or load it with other data.

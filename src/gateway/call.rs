@@ -123,6 +123,14 @@ impl<'a> Authenticated<'a> {
             Ok(found) => found,
             Err(error) => return Err(self.stop(non_canonical(error))),
         };
+        let is_tail = checked.resolved.as_ref().is_some_and(|resolved| {
+            let operation = resolved.operation;
+            operation.method() == Method::Post && operation.template().ends_with("/tails")
+        });
+        if is_tail {
+            let message = "A tail is a websocket beside the gateway, so it is not handed through.";
+            return Err(self.stop(Refusal::new(Code::NotProxied, message)));
+        }
         let action = match &checked.resolved {
             Some(resolved) => describe(resolved, scope_name(&self.snapshot, &resources).as_deref()),
             None => Action::new(format!(
@@ -251,6 +259,17 @@ impl Targeted<'_> {
             }
             Some(OwnedFacts::Purge(purge)) => Facts::Purge(purge),
             _ => Facts::Unread,
+        }
+    }
+
+    /// The name of the DNS record the body describes: canonical, or as written where the zone's
+    /// name is not known.
+    pub(super) fn record_name(&self) -> Option<&str> {
+        let judgement = self.judgement.as_ref()?;
+        match &judgement.facts {
+            OwnedFacts::Record(Some(record)) => Some(record.name.as_str()),
+            OwnedFacts::Record(None) => judgement.body.get("name")?.as_str(),
+            _ => None,
         }
     }
 

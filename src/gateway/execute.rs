@@ -10,9 +10,14 @@ use super::refusal::{Code, Refusal};
 use super::relay::fault_refusal;
 use crate::audit::{Event, Intent, OutcomeRow, ReadBack, What, Who};
 use crate::catalog::Method;
-use crate::model::EntryId;
+use crate::model::{EntryId, Timestamp};
+use crate::policy::{Facts, Request};
 use crate::store::{Database, StoreError};
-use crate::upstream::{Fault, Outcome};
+use crate::upstream::{Exchange, Fault, Outcome, SHORT_DEADLINE_MS};
+
+/// Milliseconds after its intent within which a write must be sent. With the deadline to headers
+/// and the short one after that it ends before [`crate::audit::ABANDONED_AFTER_MS`].
+const SEND_WITHIN_MS: i64 = 4_000;
 
 /// What came of the sending.
 pub(super) enum Sent<R> {
@@ -166,13 +171,33 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
                 after: vec![After::Outcome(row)],
             };
         }
+        // The scheduler gives an intent up after a while: what took so long must not be sent any more.
+        if self.world.now().ms_since(id.time()) > SEND_WITHIN_MS {
+            let refusal = Refusal::new(
+                Code::StoreUnavailable,
+                "The store of this Zonekeeper took too long, so nothing was sent to Cloudflare.",
+            );
+            let row = outcome_row(
+                Outcome::Refused,
+                refusal.status(),
+                None,
+                0,
+                Some(format!("not sent: {}", refusal.message)),
+            );
+            return Finished {
+                reply: Reply::json(refusal.status(), refusal.body(received.origin)),
+                after: vec![After::Outcome(row)],
+            };
+        }
         let mut calls = 0;
         let sent = self.send(call, &mut calls).await; // (3)
         #[cfg(feature = "faults")]
         self.world.fault_point("after_send").await;
         if sent.is_err()
             && call.call.is_write()
-            && let Some(body) = self.read_back_now(read_back.as_ref(), &mut calls).await
+            && let Some(body) = self
+                .read_back_now(read_back.as_ref(), id.time(), &mut calls)
+                .await
         {
             let row = outcome_row(Outcome::Unknown, StatusCode::OK, None, calls, None);
             return Finished {
@@ -218,11 +243,20 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
     /// Reads back once whether a write happened whose answer was lost, and if it did, what the
     /// caller's answer would have been. That it did not is not to be seen so soon: Cloudflare may
     /// still be at work on it; the scheduler looks again.
-    async fn read_back_now(&self, read_back: Option<&ReadBack>, calls: &mut u32) -> Option<String> {
+    async fn read_back_now(
+        &self,
+        read_back: Option<&ReadBack>,
+        since: Timestamp,
+        calls: &mut u32,
+    ) -> Option<String> {
         let read_back = read_back?;
         *calls += 1;
-        let answer = self.world.exchange(&read_back.exchange()).await.ok()?;
-        let result = read_back.result(&answer)?;
+        let exchange = Exchange {
+            deadline_ms: SHORT_DEADLINE_MS,
+            ..read_back.exchange()
+        };
+        let answer = self.world.exchange(&exchange).await.ok()?;
+        let result = read_back.result(&answer, since)?;
         let remark = "Cloudflare's answer was lost; reading back showed that the call happened.";
         Some(format!(
             r#"{{"success":true,"errors":[],"messages":[{{"code":{},"message":"{remark}"}}],"result":{result}}}"#,
@@ -290,10 +324,19 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
             .await
             .map_err(unavailable)?
             .ok_or_else(gone)?;
-        if self
-            .rule(&call.call, &snapshot.policy, caller.principal, now)
-            .plan
-            .is_some()
+        let request = call.call.request(Facts::Unread, now);
+        let request = Request {
+            principal: caller.principal,
+            ..request
+        };
+        // A condition that was not there when the body was read would have had it written otherwise.
+        let reads_as_before = call.call.judgement.is_none()
+            || snapshot.policy.reads_body(&request) == call.call.is_conditioned();
+        if reads_as_before
+            && self
+                .rule(&call.call, &snapshot.policy, caller.principal, now)
+                .plan
+                .is_some()
         {
             return Ok(());
         }
@@ -350,7 +393,11 @@ fn read_back(call: &Authorized<'_>) -> Option<ReadBack> {
     }
     let resolved = call.call.checked.resolved.as_ref()?;
     let has_twin = || crate::catalog::resolve(Method::Get, &call.call.checked.path).is_some();
-    (resolved.operation.method() == Method::Delete && has_twin()).then(|| ReadBack::Gone {
-        target: call.call.checked.path.clone().into_owned(),
+    // What stays visible at a path that names no single thing proves nothing.
+    let is_one = resolved.operation.template().ends_with('}');
+    (resolved.operation.method() == Method::Delete && is_one && has_twin()).then(|| {
+        ReadBack::Gone {
+            target: call.call.checked.path.clone().into_owned(),
+        }
     })
 }

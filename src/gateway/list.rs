@@ -5,7 +5,6 @@ use serde_json::value::RawValue;
 
 use super::refusal::{Code, Refusal};
 use super::target::{query_param, query_without};
-use crate::catalog::Method;
 use crate::upstream::{Answer, Envelope, Exchange};
 
 /// Pages read from upstream for one list at the most; beyond it the caller has to narrow the list.
@@ -119,14 +118,10 @@ impl Walk {
     #[must_use]
     pub(super) fn exchange(&self) -> Exchange {
         let separator = if self.query.is_empty() { "" } else { "&" };
-        Exchange {
-            method: Method::Get,
-            target: format!(
-                "{}?{}{separator}page={}&per_page={}",
-                self.path, self.query, self.next_page, self.upstream_per_page
-            ),
-            body: None,
-        }
+        Exchange::get(format!(
+            "{}?{}{separator}page={}&per_page={}",
+            self.path, self.query, self.next_page, self.upstream_per_page
+        ))
     }
 
     /// Takes a page. `keep` says of each item whether the caller may see it.

@@ -48,7 +48,7 @@ pub async fn reconcile<D: Database, U: Client>(
     }
     let since = EntryId::first_of(now.plus_ms(-SETTLE_WITHIN_MS));
     for (id, read_back) in store.unsettled(since, cutoff).await? {
-        match ask(upstream, &read_back).await {
+        match ask(upstream, &read_back, id.time()).await {
             Verdict::Undecided => done.undecided += 1,
             verdict => {
                 let happened = verdict == Verdict::Happened; // (2)
@@ -62,9 +62,9 @@ pub async fn reconcile<D: Database, U: Client>(
     Ok(done)
 }
 
-async fn ask<U: Client>(upstream: &U, read_back: &ReadBack) -> Verdict {
+async fn ask<U: Client>(upstream: &U, read_back: &ReadBack, since: Timestamp) -> Verdict {
     match upstream.exchange(&read_back.exchange()).await {
-        Ok(answer) => read_back.judge(&answer),
+        Ok(answer) => read_back.judge(&answer, since),
         Err(_) => Verdict::Undecided,
     }
 }

@@ -9,8 +9,8 @@ use crate::catalog::Method;
 use crate::policy::Permit;
 use crate::store::Database;
 use crate::upstream::{
-    Answer, ERROR_BODY_CAP, Envelope, Exchange, Fault, Head, Outcome, Relay, classify,
-    retry_delay_ms,
+    Answer, BUFFERED_ANSWER_CAP, ERROR_BODY_CAP, Envelope, Exchange, Fault, Head, Outcome, Relay,
+    classify, retry_delay_ms,
 };
 
 impl<D: Database, W: World> Gateway<'_, D, W> {
@@ -90,6 +90,10 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
             }
         };
         Ok(match ended? {
+            (head, response) if head.status.is_success() && targeted.judgement.is_some() => {
+                self.relay_judged(head, response, targeted.deprecation())
+                    .await
+            }
             (head, response) if head.status.is_success() => Sent::Answer {
                 outcome: classify(head.status, None, head.retry_after_secs),
                 status: head.status,
@@ -106,6 +110,42 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
                     .await
             }
         })
+    }
+
+    /// A 2xx answer to a call whose body was judged: read, because only its envelope says whether
+    /// the call was carried out.
+    async fn relay_judged(
+        &self,
+        head: Head,
+        response: W::Response,
+        deprecated: Option<String>,
+    ) -> Sent<W::Response> {
+        let body = self.world.read(&response, BUFFERED_ANSWER_CAP).await;
+        let envelope = body.as_deref().and_then(Envelope::parse);
+        let (Some(body), Some(envelope)) = (body, envelope) else {
+            return Sent::Refused {
+                refusal: Refusal::new(
+                    Code::UpstreamUnknown,
+                    format!(
+                        "Cloudflare answered {} with a body that broke off or is not that of its API.",
+                        head.status.as_u16()
+                    ),
+                ),
+                outcome: Some(Outcome::Unknown),
+                cf_ray: head.cf_ray,
+            };
+        };
+        Sent::Answer {
+            status: head.status,
+            outcome: classify(head.status, Some(&envelope), head.retry_after_secs),
+            cf_ray: head.cf_ray,
+            detail: Some(envelope.describe_errors()).filter(|text| !text.is_empty()),
+            reply: Reply::Relayed {
+                response,
+                body: Some(body),
+                deprecated,
+            },
+        }
     }
 
     /// An answer other than 2xx: read, searched for our credentials, handed through.
@@ -177,11 +217,7 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
     /// # Errors
     /// [`Refusal`] when no answer came.
     pub async fn read_upstream(&self, target: &str) -> Result<Answer, Refusal> {
-        let exchange = Exchange {
-            method: Method::Get,
-            target: target.to_owned(),
-            body: None,
-        };
+        let exchange = Exchange::get(target.to_owned());
         self.exchange(&exchange, &mut 0).await
     }
 

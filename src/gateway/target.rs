@@ -231,7 +231,10 @@ fn recode(segment: &str) -> Result<String, NonCanonical> {
     }
     let text = String::from_utf8(bytes).map_err(|_| NonCanonical::Percent)?;
     // Should anything before the API decode once more, these would leave the segment.
-    if text.split(['/', '\\']).any(|piece| matches!(piece, "." | "..")) {
+    if text
+        .split(['/', '\\'])
+        .any(|piece| matches!(piece, "." | ".."))
+    {
         return Err(NonCanonical::DotSegment);
     }
     if text.chars().any(|c| c.is_control() || c == '\u{fffd}') {

@@ -211,9 +211,19 @@ impl View {
     /// come in another order than their questions. Returns what is held then.
     fn adopt(&self, snapshot: Rc<Snapshot>, control: Control, sent_at: Timestamp) -> Rc<Snapshot> {
         let mut held = self.held.borrow_mut();
-        if let Some(later) = held.as_ref().filter(|held| held.read_sent_at > sent_at) {
+        // Both numbers only rise, so they tell which of two reads saw more, whatever the clock says.
+        if let Some(later) = held.as_ref().filter(|held| {
+            held.control.config_version > snapshot.version
+                || held.control.keys_generation > control.keys_generation
+        }) {
             return Rc::clone(&later.snapshot);
         }
+        // Of two reads that saw the same, the one sent later counts; but a moment that lies far
+        // ahead is one of a clock that jumped back since.
+        let sent_at = match held.as_ref().map(|held| held.read_sent_at) {
+            Some(other) if (0..MAX_AGE_MS).contains(&other.ms_since(sent_at)) => other,
+            _ => sent_at,
+        };
         let keys_hold = held.as_ref().is_some_and(|held| {
             held.control.keys_generation == control.keys_generation
                 && held.snapshot.version == snapshot.version

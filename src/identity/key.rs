@@ -264,7 +264,8 @@ impl KeyRecord {
     /// The state at `now`. A key rolled with an overlap expires at the overlap's end.
     #[must_use]
     pub fn state(&self, now: Timestamp) -> KeyState {
-        if self.revoked_at.is_some_and(|at| at <= now) {
+        // Whatever the clock says: what was revoked stays so.
+        if self.revoked_at.is_some() {
             KeyState::Revoked
         } else if self.expires_at.is_some_and(|at| at <= now) {
             KeyState::Expired
@@ -351,5 +352,6 @@ mod tests {
             ..key
         };
         assert_eq!(revoked.state(at(50)), KeyState::Revoked);
+        assert_eq!(revoked.state(at(49)), KeyState::Revoked);
     }
 }

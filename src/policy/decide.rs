@@ -31,6 +31,14 @@ impl Policy {
             return Decision::denied(Reason::UnknownPrincipal);
         };
         if ask.showing == Some(Showing::List) {
+            let (outcome, _) =
+                self.outcome(&ask, Place::Neither, Item::Unread, request.now, |_| false);
+            let decided = outcome.decision(ask.nothing);
+            // What is shown is filtered; but who may not list at all, or not without approval, does
+            // not.
+            if decided.grant.is_some() && !decided.is_allowed() {
+                return decided;
+            }
             return Decision {
                 effect: Effect::Allow,
                 grant: None,

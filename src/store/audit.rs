@@ -105,6 +105,19 @@ struct UnsettledRow {
     read_back: String,
 }
 
+/// Bytes of a text in an audit row at the most: a path may have 16 KB, and a batch of events is one
+/// bound text, of which D1 takes 2 MB (<https://developers.cloudflare.com/d1/platform/limits/>).
+const MAX_TEXT_BYTES: usize = 2_000;
+
+/// `text`, cut with a mark where it is too long.
+fn cut(text: &str) -> std::borrow::Cow<'_, str> {
+    if text.len() <= MAX_TEXT_BYTES {
+        return text.into();
+    }
+    let end = text.floor_char_boundary(MAX_TEXT_BYTES);
+    format!("{}…", text.get(..end).unwrap_or_default()).into()
+}
+
 fn json<T: serde::Serialize>(value: &T) -> Result<String, StoreError> {
     serde_json::to_string(value).map_err(|error| StoreError::Corrupt(error.to_string()))
 }
@@ -122,13 +135,13 @@ pub(super) fn event_statement(events: &[Event]) -> Result<Statement, StoreError>
                 event.source_ip,
                 what.operation,
                 what.method,
-                what.path,
+                cut(&what.path),
                 what.zone,
                 json(&what.resources)?,
                 event.decision,
                 event.grant,
-                event.reason,
-                what.action.infinitive(),
+                cut(&event.reason),
+                cut(what.action.infinitive()),
                 i64::from(what.deprecated),
                 event.status,
                 event.outcome.map(crate::upstream::Outcome::as_str),
@@ -152,7 +165,7 @@ fn outcomes_statement(rows: &[OutcomeRow]) -> Result<Statement, StoreError> {
                 row.cf_ray,
                 row.duration_ms,
                 row.upstream_calls,
-                row.detail,
+                row.detail.as_deref().map(cut),
             ])
         })
         .collect();
@@ -183,12 +196,12 @@ impl<D: Database> Store<D> {
                 who.source_ip.clone().into(),
                 what.operation.as_str().into(),
                 what.method.as_str().into(),
-                what.path.as_str().into(),
+                cut(&what.path).into_owned().into(),
                 what.zone.clone().into(),
                 json(&what.resources)?.into(),
                 grant.clone().into(),
-                reason.as_str().into(),
-                what.action.infinitive().into(),
+                cut(reason).into_owned().into(),
+                cut(what.action.infinitive()).into_owned().into(),
                 what.deprecated.into(),
                 read_back.into(),
             ],

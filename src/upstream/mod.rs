@@ -16,5 +16,5 @@ pub use outcome::{Outcome, classify};
 pub use retry::{MAX_READ_ATTEMPTS, retry_delay_ms};
 pub use transport::{
     Answer, BUFFERED_ANSWER_CAP, Client, DEADLINE_MS, ERROR_BODY_CAP, Exchange, Fault, Head, Relay,
-    Upstream,
+    SHORT_DEADLINE_MS, Upstream,
 };

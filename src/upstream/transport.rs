@@ -8,6 +8,9 @@ use crate::policy::Permit;
 /// Milliseconds until the headers of an answer must have come. Cloudflare answers a v4 call within
 /// 30 s (<https://developers.cloudflare.com/d1/platform/limits/>).
 pub const DEADLINE_MS: u32 = 30_000;
+/// Milliseconds for a read-back while the caller waits, and for the rest of an answer other than
+/// 2xx: what is added to [`DEADLINE_MS`] at the most before an outcome is recorded.
+pub const SHORT_DEADLINE_MS: u32 = 5_000;
 /// Bytes of an answer other than 2xx that are read and searched for secrets.
 pub const ERROR_BODY_CAP: usize = 64 * 1024;
 /// Bytes of a 2xx answer that policy has to read: a page of a list, or one record.
@@ -54,6 +57,21 @@ pub struct Exchange {
     pub target: String,
     /// A JSON body.
     pub body: Option<String>,
+    /// Milliseconds until its answer must have come.
+    pub deadline_ms: u32,
+}
+
+impl Exchange {
+    /// A read of `target`, with the whole deadline.
+    #[must_use]
+    pub fn get(target: impl Into<String>) -> Self {
+        Self {
+            method: Method::Get,
+            target: target.into(),
+            body: None,
+            deadline_ms: DEADLINE_MS,
+        }
+    }
 }
 
 /// The caller's call, handed through: the caller's headers (those allowed) and, unless replaced,

@@ -279,14 +279,8 @@ pub const UNJUDGEABLE: &[(&str, &str)] = &[
         "POST /zones/{}/web3/hostnames",
         "the body names a host, which gets DNS records",
     ),
-    (
-        "POST @/access/apps",
-        "the body names a host of any zone",
-    ),
-    (
-        "PUT @/access/apps/{}",
-        "the body names a host of any zone",
-    ),
+    ("POST @/access/apps", "the body names a host of any zone"),
+    ("PUT @/access/apps/{}", "the body names a host of any zone"),
     (
         "POST /accounts/{}/dns_settings/views",
         "the body names zones",
