@@ -125,7 +125,8 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
     /// A write, or a read that waits for its row.
     ///
     /// 1. The intent is stored; if it cannot be, nothing is sent and the answer is 503.
-    /// 2. What took time is decided again: the key and the grant must still hold.
+    /// 2. What took time is decided again: the key and the grant must still hold. A write whose intent
+    ///    is older than 4 s is not sent.
     /// 3. The call is sent, once. If its answer is lost, reading back may show that it happened;
     ///    otherwise the answer is 502 and says that this could not be confirmed.
     /// 4. The outcome is recorded after the answer; should that fail, the scheduler finds the
@@ -158,7 +159,7 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
                 upstream_calls: calls,
                 detail,
             };
-        if let Err(refusal) = self.decide_again(call).await {
+        if let Err(refusal) = self.check_again(call, id).await {
             let row = outcome_row(
                 Outcome::Refused,
                 refusal.status(),
@@ -166,24 +167,6 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
                 0,
                 Some(format!("not sent: {}", refusal.message)),
             ); // (2)
-            return Finished {
-                reply: Reply::json(refusal.status(), refusal.body(received.origin)),
-                after: vec![After::Outcome(row)],
-            };
-        }
-        // The scheduler gives an intent up after a while: what took so long must not be sent any more.
-        if self.world.now().ms_since(id.time()) > SEND_WITHIN_MS {
-            let refusal = Refusal::new(
-                Code::StoreUnavailable,
-                "The store of this Zonekeeper took too long, so nothing was sent to Cloudflare.",
-            );
-            let row = outcome_row(
-                Outcome::Refused,
-                refusal.status(),
-                None,
-                0,
-                Some(format!("not sent: {}", refusal.message)),
-            );
             return Finished {
                 reply: Reply::json(refusal.status(), refusal.body(received.origin)),
                 after: vec![After::Outcome(row)],
@@ -293,7 +276,19 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
         }
     }
 
-    /// Decides once more, just before sending, on what holds now.
+    /// Whether the call may still be sent: its intent is fresh, as the scheduler gives it up after a
+    /// while, and what holds now still allows it.
+    async fn check_again(&self, call: &Authorized<'_>, id: EntryId) -> Result<(), Refusal> {
+        self.decide_again(call).await?;
+        if self.world.now().ms_since(id.time()) > SEND_WITHIN_MS {
+            return Err(Refusal::new(
+                Code::StoreUnavailable,
+                "The store of this Zonekeeper took too long, so nothing was sent to Cloudflare.",
+            ));
+        }
+        Ok(())
+    }
+
     async fn decide_again(&self, call: &Authorized<'_>) -> Result<(), Refusal> {
         let authenticated = &call.call.call;
         let now = self.world.now();
