@@ -175,11 +175,7 @@ fn each_way_of_reading_back_settles_what_it_can() {
     );
     check(gone(), get(record()).answers(404, "<html>"), None);
     check(has(), get(record()).answers(200, there), Some(true));
-    check(
-        has(),
-        get(record()).answers(200, success(&made("w"))),
-        None,
-    );
+    check(has(), get(record()).answers(200, success(&made("w"))), None);
     check(
         has(),
         get(record()).answers(404, failure(81044, "gone")),
