@@ -21,8 +21,8 @@ export const FAULTS = { name: "faults", out: "build-faults", features: ["faults"
 /** Above this the build fails; the aim is 700 KB with everything. */
 const MAX_GZIPPED_BYTES = 1_000_000;
 
-/** Only the `faults` feature knows this header. */
-const FAULTS_MARKER = "Zonekeeper-Fault";
+/** What only a build with the `faults` feature says when it panics as it was told to. */
+const FAULTS_MARKER = "injected fault";
 
 /** Everything `npm start` and the tests run, built where it is out of date. */
 export async function buildAll({ variants = [RELEASE], simulator = true } = {}) {
