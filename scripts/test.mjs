@@ -75,6 +75,16 @@ function settled(promise) {
   );
 }
 
+// On a signal each stage's program is asked to end first, since only it knows what it started.
+const running = new Set();
+
+async function interrupted() {
+  const ends = [...running].map((child) => new Promise((resolve) => child.once("exit", resolve)));
+  for (const child of running) child.kill("SIGTERM");
+  await Promise.race([Promise.all(ends), new Promise((resolve) => setTimeout(resolve, 3_000))]);
+  process.exit(130);
+}
+
 function tee(command, args, env) {
   return new Promise((resolve) => {
     const child = spawn(command, args, {
@@ -83,6 +93,8 @@ function tee(command, args, env) {
       stdio: ["ignore", "pipe", "pipe"],
     });
     watch(child);
+    running.add(child);
+    child.once("exit", () => running.delete(child));
     let output = "";
     for (const stream of [child.stdout, child.stderr]) {
       stream.on("data", (chunk) => {
@@ -112,6 +124,6 @@ function count(output) {
 
 await main(async () => {
   await enter(fileURLToPath(import.meta.url));
-  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => process.exit(130));
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.once(signal, interrupted);
   await test();
 });

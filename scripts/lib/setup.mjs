@@ -16,6 +16,10 @@ const WASM_TARGET = "wasm32-unknown-unknown";
 const WORKER_BUILD = "0.8.7";
 const BIN = at("node_modules", ".bin");
 
+// Under npm, or as the successor of a first process, our life is our parent's. Started by a person's
+// shell we may outlive it, as any program put into the background does.
+const STARTED_FOR_US = Boolean(process.env.npm_lifecycle_event ?? process.env.ZONEKEEPER_SUCCESSOR);
+
 /**
  * Makes the pinned npm packages present and continues under their Node.
  *
@@ -31,15 +35,15 @@ export async function enter(script) {
   if (process.versions.node === devDependencies.node) {
     const onPath = (process.env.PATH ?? "").split(path.delimiter);
     if (onPath[0] !== BIN) process.env.PATH = [BIN, ...onPath].join(path.delimiter);
-    whenParentEnds(() => process.kill(process.pid, "SIGTERM"));
+    if (STARTED_FOR_US) whenParentEnds(() => process.kill(process.pid, "SIGTERM"));
     return;
   }
   const child = spawn(path.join(BIN, "node"), [script, ...process.argv.slice(2)], {
     stdio: "inherit",
-    env: { ...process.env, PATH: [BIN, process.env.PATH].join(path.delimiter) },
+    env: { ...process.env, PATH: [BIN, process.env.PATH].join(path.delimiter), ZONEKEEPER_SUCCESSOR: "1" },
   });
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => child.kill(signal));
-  whenParentEnds(() => child.kill("SIGTERM"));
+  if (STARTED_FOR_US) whenParentEnds(() => child.kill("SIGTERM"));
   const code = await new Promise((resolve) => {
     child.on("error", (error) => {
       process.stderr.write(`Could not run the Node of node_modules: ${error.message}.\n`);

@@ -18,9 +18,13 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { FAULTS, RELEASE } from "../../../scripts/lib/build.mjs";
 import { Workers } from "../../../scripts/lib/local.mjs";
 import { at } from "../../../scripts/lib/paths.mjs";
+import { whenParentEnds } from "../../../scripts/lib/processes.mjs";
 import { ownResources } from "../../../scripts/lib/simulator.mjs";
 import { send, sendRaw } from "./http.mjs";
 import { Simulator } from "./simulator.mjs";
+
+// A test file whose runner was killed would otherwise go on to its end.
+whenParentEnds(() => process.exit(1));
 
 const VARIANTS = { release: RELEASE, faults: FAULTS };
 
