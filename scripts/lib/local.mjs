@@ -120,8 +120,15 @@ export class Workers {
       unsafeHandleRuntimeRestart: () => onRestart?.(),
       workers: await this.#workers(),
     });
+    const signals = ["SIGINT", "SIGTERM", "SIGHUP"].map((signal) => [signal, process.listeners(signal)]);
     await starting.run(this, async () => {
       this.#miniflare = new Miniflare(options);
+      // miniflare ends the whole process on a signal, before others could stop what they started.
+      for (const [signal, ours] of signals) {
+        for (const listener of process.listeners(signal)) {
+          if (!ours.includes(listener)) process.removeListener(signal, listener);
+        }
+      }
       try {
         await this.#miniflare.ready;
       } catch (error) {

@@ -15,20 +15,16 @@ import { until } from "./lib/zonekeeper.mjs";
 const shell = promisify(execFile);
 let state;
 let ports;
-const started = [];
 
 before(async () => {
   state = await mkdtemp(path.join(os.tmpdir(), "zonekeeper-start-"));
   ports = { zonekeeper: await freePort(), simulator: await freePort() };
 });
 
-after(async () => {
-  for (const child of started) child.kill("SIGKILL");
-  await rm(state, { recursive: true, force: true });
-});
+after(() => rm(state, { recursive: true, force: true }));
 
-test("the printed calls work as printed, also twice", async () => {
-  const run = await start();
+test("the printed calls work as printed, also twice", async (t) => {
+  const run = await start(t);
   const [zonekeeper, rootKey, simulator, dashboard, create, forbidden, audit, ready] = run.lines;
   assert.equal(zonekeeper, `Zonekeeper  http://127.0.0.1:${ports.zonekeeper}`);
   assert.match(rootKey, /^Root key {4}[A-Za-z0-9_-]{40}$/);
@@ -46,11 +42,11 @@ test("the printed calls work as printed, also twice", async () => {
   await run.end("SIGTERM");
 });
 
-test("a later start keeps keys of the root, config and audit, and replaces the bot's key", async () => {
-  const first = await start();
+test("a later start keeps keys of the root, config and audit, and replaces the bot's key", async (t) => {
+  const first = await start(t);
   const before = (await paste(first.lines[6])).result.length;
   await first.end("SIGINT");
-  const second = await start();
+  const second = await start(t);
   assert.equal(second.lines[1], first.lines[1]);
   assert.ok((await paste(second.lines[6])).result.length >= Math.min(before, 5));
   assert.notEqual(second.lines[4], first.lines[4]);
@@ -59,9 +55,9 @@ test("a later start keeps keys of the root, config and audit, and replaces the b
   await second.end("SIGTERM");
 });
 
-test("workerd killed with SIGKILL comes back on the same state and beside the same simulator", async () => {
-  const run = await start();
-  const [workerd] = await children(run.child.pid, "workerd");
+test("workerd killed with SIGKILL comes back on the same state and beside the same simulator", async (t) => {
+  const run = await start(t);
+  const [workerd] = await descendants(run.child.pid, "workerd");
   assert.equal((await paste(run.lines[4])).success, true);
   process.kill(workerd, "SIGKILL");
   const answer = await until(() => paste(run.lines[4]), { what: "an answer after the restart" });
@@ -69,8 +65,8 @@ test("workerd killed with SIGKILL comes back on the same state and beside the sa
   await run.end("SIGTERM");
 });
 
-test("the cron handler answers on the same port and to loopback names only", async () => {
-  const run = await start();
+test("the cron handler answers on the same port and to loopback names only", async (t) => {
+  const run = await start(t);
   const base = `http://127.0.0.1:${ports.zonekeeper}/cdn-cgi/handler/scheduled?cron=*+*+*+*+*&time=60000`;
   assert.equal((await fetch(base)).status, 200);
   const { stdout } = await shell("curl", ["-s", "-o", os.devNull, "-w", "%{http_code}", "-H", "Host: rebound.example.com", base]);
@@ -78,17 +74,17 @@ test("the cron handler answers on the same port and to loopback names only", asy
   await run.end("SIGTERM");
 });
 
-test("nothing is left running when npm start itself is killed", async () => {
-  const run = await start();
-  const own = [...(await children(run.child.pid, "workerd")), ...(await children(run.child.pid, "simulator"))];
+test("nothing is left running when npm start itself is killed", async (t) => {
+  const run = await start(t);
+  const own = [...(await descendants(run.child.pid, "workerd")), ...(await descendants(run.child.pid, "simulator"))];
   assert.equal(own.length, 2);
   run.child.kill("SIGKILL");
   await until(async () => (await Promise.all(own.map(gone))).every(Boolean), { what: "the end of what it had started" });
 });
 
-test("a port in use is said in one sentence", async () => {
-  const run = await start();
-  const error = await start().then(
+test("a port in use is said in one sentence", async (t) => {
+  const run = await start(t);
+  const error = await start(t).then(
     () => undefined,
     (failure) => failure,
   );
@@ -97,8 +93,8 @@ test("a port in use is said in one sentence", async () => {
 });
 
 /** Starts it as npm does and waits for `Ready`; rejects with what it wrote to stderr when it ends before that. */
-function start(...args) {
-  const child = spawn(process.execPath, [at("scripts", "start.mjs"), ...args], {
+function start(t) {
+  const child = spawn(process.execPath, [at("scripts", "start.mjs")], {
     env: {
       ...process.env,
       ZONEKEEPER_PORT: String(ports.zonekeeper),
@@ -109,7 +105,7 @@ function start(...args) {
     stdio: ["ignore", "pipe", "pipe"],
   });
   watch(child);
-  started.push(child);
+  t.after(() => child.kill("SIGKILL"));
   let out = "";
   let err = "";
   child.stderr.on("data", (chunk) => (err += chunk));
@@ -137,15 +133,18 @@ async function paste(line) {
   return JSON.parse(stdout);
 }
 
-/** Process ids of a program among the direct children of a process. */
-async function children(parent, program) {
-  const found = [];
+/** Process ids of a program among what a process started, directly or not. */
+async function descendants(ancestor, program) {
+  const all = [];
   for (const pid of (await readdir("/proc")).filter((name) => /^\d+$/.test(name))) {
     const stat = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => "");
-    const [, name, ppid] = /^\d+ \((.*)\) \S (\d+)/s.exec(stat) ?? [];
-    if (name === program && Number(ppid) === parent) found.push(Number(pid));
+    const [, name, parent] = /^\d+ \((.*)\) \S (\d+)/s.exec(stat) ?? [];
+    if (name) all.push({ pid: Number(pid), name, parent: Number(parent) });
   }
-  return found;
+  const below = (parent) => all.filter((one) => one.parent === parent).flatMap((one) => [one, ...below(one.pid)]);
+  return below(ancestor)
+    .filter(({ name }) => name === program)
+    .map(({ pid }) => pid);
 }
 
 async function gone(pid) {
