@@ -10,7 +10,6 @@ use crate::gateway::{
     After, BodyFault, Code, Finished, Gateway, Inbound, Refusal, Reply, World, is_root_key,
     sanitised,
 };
-use crate::identity::CredentialError;
 use crate::store::{Database, StoreError};
 
 /// Where the API begins.
@@ -344,11 +343,7 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
             return Err((nobody("a credential that was not looked at"), refusal)); // (2)
         }
         let credential = call.inbound.credentials.credential().map_err(|error| {
-            let code = match error {
-                CredentialError::Missing => Code::NoCredential,
-                CredentialError::Ambiguous => Code::AmbiguousCredentials,
-                CredentialError::UnknownScheme => Code::InvalidCredential,
-            };
+            let code = Code::from(error);
             (
                 nobody("no usable credential"),
                 Refusal::new(code, format!("The call is not let in: {error}.")),

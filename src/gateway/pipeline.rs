@@ -9,7 +9,6 @@ use super::target::RawTarget;
 use super::view::Snapshot;
 use crate::audit::Event;
 use crate::catalog::Judged;
-use crate::identity::CredentialError;
 use crate::model::{Timestamp, ZoneId};
 use crate::store::Database;
 
@@ -58,11 +57,7 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
         let credential = match received.inbound.credentials.credential() {
             Ok(credential) => credential,
             Err(error) => {
-                let code = match error {
-                    CredentialError::Missing => Code::NoCredential,
-                    CredentialError::Ambiguous => Code::AmbiguousCredentials,
-                    CredentialError::UnknownScheme => Code::InvalidCredential,
-                };
+                let code = Code::from(error);
                 return Err(received.stop(Refusal::new(code, capitalised(&format!("{error}.")))));
             }
         };

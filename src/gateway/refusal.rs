@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 use http::StatusCode;
 use serde::Serialize;
 
+use crate::identity::CredentialError;
+
 /// Why a call was not carried out. The numbers are ours (never 10000, which clients take for
 /// trouble with their token) and stay the same for ever; the names are anchors of `/errors`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,6 +124,16 @@ codes! {
     UpstreamLeak 20072 "upstream_leak" BAD_GATEWAY "Cloudflare's answer held a credential of this gateway and was withheld."
     StoreUnavailable 20080 "store_unavailable" SERVICE_UNAVAILABLE "The store cannot be reached or the call cannot be recorded. Nothing was sent."
     NotFound 20090 "not_found" NOT_FOUND "There is nothing here by that name."
+}
+
+impl From<CredentialError> for Code {
+    fn from(error: CredentialError) -> Self {
+        match error {
+            CredentialError::Missing => Self::NoCredential,
+            CredentialError::Ambiguous => Self::AmbiguousCredentials,
+            CredentialError::UnknownScheme => Self::InvalidCredential,
+        }
+    }
 }
 
 /// A refusal on its way to the caller.
