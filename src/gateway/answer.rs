@@ -199,7 +199,12 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
         let zone_name = self.zone_name_of(call).await?;
         let exchange = Exchange::get(targeted.checked.to_target());
         let answer = successful(self.exchange(&exchange, calls).await?)?;
-        let body = answer.body.unwrap_or_default();
+        let body = answer.body.ok_or_else(|| {
+            Refusal::new(
+                Code::UpstreamUnknown,
+                "Cloudflare's answer broke off or is too large to be judged, so it is withheld.",
+            )
+        })?;
         let seen = Envelope::parse(&body)
             .and_then(|envelope| envelope.result)
             .is_some_and(|record| call.may_show(&record, &zone_name, now));

@@ -136,9 +136,7 @@ pub(super) fn judge(
     mut body: Json,
     around: &Surroundings<'_>,
 ) -> Result<Judgement, Refusal> {
-    if around.conditioned {
-        scrub(&mut body, around.credential, 0);
-    }
+    scrub(&mut body, around.credential, 0);
     match judged {
         Judged::DnsRecord => record(body, around, true),
         Judged::DnsRecordWrite => record(body, around, false),
@@ -554,11 +552,11 @@ mod tests {
             conditioned: false,
             ..AROUND
         };
-        let body = read_json(br#"{"name":"www","new_field":[1.50]}"#).unwrap();
-        let judgement = judge(Judged::DnsRecord, body, &around).unwrap();
+        let body = br#"{"name":"www","new_field":[1.50],"token":"the-callers-own-key"}"#;
+        let judgement = judge(Judged::DnsRecord, read_json(body).unwrap(), &around).unwrap();
         assert_eq!(
             judgement.body.write(),
-            r#"{"name":"www","new_field":[1.50]}"#
+            r#"{"name":"www","new_field":[1.50],"token":""}"#
         );
     }
 
