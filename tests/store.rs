@@ -42,6 +42,7 @@ fn who(principal: &str) -> Who {
         principal: Some(principal.to_owned()),
         credential: "key Ab12Cd34Ef56".to_owned(),
         source_ip: Some("203.0.113.7".to_owned()),
+        run: None,
     }
 }
 

@@ -13,6 +13,7 @@ use std::path::Path;
 const ARROWS: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("catalog", &["model"]),
+    ("run", &["catalog", "model"]),
     ("identity", &["model"]),
     ("config", &["catalog", "model"]),
     ("policy", &["catalog", "config", "model"]),
@@ -21,7 +22,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("settings", &["identity", "model", "upstream"]),
     (
         "store",
-        &["audit", "config", "identity", "model", "upstream"],
+        &[
+            "audit", "catalog", "config", "identity", "model", "run", "upstream",
+        ],
     ),
     (
         "gateway",
@@ -31,17 +34,23 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "jobs",
+        &[
+            "audit", "catalog", "config", "gateway", "model", "policy", "run", "store", "upstream",
+        ],
+    ),
+    (
         "api",
         &[
-            "audit", "catalog", "config", "gateway", "identity", "model", "policy", "store",
-            "upstream",
+            "audit", "catalog", "config", "gateway", "identity", "jobs", "model", "policy", "run",
+            "store", "upstream",
         ],
     ),
     (
         "edge",
         &[
-            "api", "audit", "catalog", "config", "gateway", "identity", "model", "policy",
-            "settings", "store", "upstream",
+            "api", "audit", "catalog", "config", "gateway", "identity", "jobs", "model", "policy",
+            "run", "settings", "store", "upstream",
         ],
     ),
 ];

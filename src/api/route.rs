@@ -338,6 +338,7 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
             principal: None,
             credential: credential.to_owned(),
             source_ip: source_ip.clone(),
+            run: None,
         };
         if let Some(refusal) = not_built(call.inbound) {
             return Err((nobody("a credential that was not looked at"), refusal)); // (2)
@@ -354,6 +355,7 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
                 principal: Some("root".to_owned()),
                 credential: "root key".to_owned(),
                 source_ip,
+                run: None,
             };
             return Ok(Admitted {
                 who,
@@ -395,6 +397,7 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
                 .as_ref()
                 .map_or_else(String::new, |key| format!("key {}", key.id)),
             source_ip,
+            run: None,
         };
         let Some(group) = route.group() else {
             return Ok(Admitted {

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::read_back::ReadBack;
 use super::{Action, sentence};
-use crate::model::{EntryId, Timestamp};
+use crate::model::{EntryId, RunId, Timestamp};
 use crate::upstream::Outcome;
 
 /// Who called, and how they proved it.
@@ -16,6 +16,8 @@ pub struct Who {
     pub credential: String,
     /// The address Cloudflare reports, where it does.
     pub source_ip: Option<String>,
+    /// The run it is a part of.
+    pub run: Option<RunId>,
 }
 
 /// What was asked for.
@@ -84,6 +86,8 @@ pub struct Event {
     pub credential: String,
     /// The address Cloudflare reports.
     pub source_ip: Option<String>,
+    /// The run it is a part of.
+    pub run: Option<RunId>,
     /// What was asked for.
     pub what: What,
     /// `allow`, `deny` or `approve`.
@@ -113,6 +117,7 @@ impl Event {
             principal: who.principal,
             credential: who.credential,
             source_ip: who.source_ip,
+            run: who.run,
             what,
             decision: "allow",
             grant: None,
@@ -197,6 +202,7 @@ pub struct JoinedRow {
     upstream_calls: Option<u32>,
     detail: Option<String>,
     happened: Option<i64>,
+    run_id: Option<String>,
 }
 
 impl From<JoinedRow> for Entry {
@@ -235,7 +241,7 @@ impl From<JoinedRow> for Entry {
             duration_ms: row.duration_ms,
             upstream_calls: row.upstream_calls,
             change_id: None,
-            run_id: None,
+            run_id: row.run_id,
             deprecated: row.deprecated != 0,
             sentence,
         }

@@ -79,6 +79,7 @@ impl Received<'_> {
                 Err(_) => "no usable credential".to_owned(),
             },
             source_ip: self.source_ip(),
+            run: None,
         }
     }
 
@@ -158,6 +159,7 @@ impl<'a> Authenticated<'a> {
                 .as_ref()
                 .map_or_else(String::new, |key| format!("key {}", key.id)),
             source_ip: self.received.source_ip(),
+            run: None,
         }
     }
 

@@ -76,6 +76,30 @@ hex_id!(
     /// Identifies a zone.
     ZoneId
 );
+hex_id!(
+    /// Identifies a run: 128 random bits.
+    RunId
+);
+hex_id!(
+    /// Identifies a snapshot: the id of the run that took it, mixed with that of its zone.
+    SnapshotId
+);
+
+impl RunId {
+    /// The id made of these random bytes.
+    #[must_use]
+    pub const fn from_random(bytes: [u8; 16]) -> Self {
+        Self(u128::from_be_bytes(bytes))
+    }
+}
+
+impl SnapshotId {
+    /// The id of the snapshot that `run` takes of `zone`: the same however often it is taken.
+    #[must_use]
+    pub const fn of(run: RunId, zone: ZoneId) -> Self {
+        Self(run.0 ^ zone.0.rotate_left(64))
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -12,7 +12,7 @@ mod secret;
 mod timestamp;
 
 pub use entry_id::{EntryId, EntryIds};
-pub use id::{AccountId, InvalidId, ZoneId};
+pub use id::{AccountId, InvalidId, RunId, SnapshotId, ZoneId};
 pub use record_name::{InvalidName, RecordName};
 pub use record_pattern::{InvalidPattern, RecordPattern};
 pub use secret::Secret;

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use super::database::{decode, take};
+use super::runs::{Hold, begin_step};
 use super::{Database, Row, Statement, Store, StoreError, Value};
 use crate::audit::{Entry, Event, Intent, JoinedRow, OutcomeRow, ReadBack};
 use crate::model::{EntryId, Timestamp};
@@ -11,6 +12,12 @@ use crate::model::{EntryId, Timestamp};
 const INSERT_INTENT: &str = "INSERT INTO audit_intents (id, principal, credential, source_ip, operation, method, path, zone, \
      resources, grant_name, reason, action, deprecated, read_back) \
      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
+/// Binds: the columns in order, then the run and its fence. Nothing is inserted unless the run is held with that fence;
+/// gives the id if it was.
+const INSERT_RUN_INTENT: &str = "INSERT INTO audit_intents (id, principal, credential, source_ip, operation, method, path, zone, \
+     resources, grant_name, reason, action, deprecated, read_back, run_id) \
+     SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, id FROM runs WHERE id = ?15 AND fence = ?16 AND finished_at IS NULL \
+     RETURNING id";
 /// Binds: a JSON list of lists, each the columns in order. A row that is there stays as it is.
 const INSERT_OUTCOMES: &str = "INSERT OR IGNORE INTO audit_outcomes (id, outcome, status, cf_ray, duration_ms, upstream_calls, detail) \
      SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6 FROM json_each(?1)";
@@ -19,10 +26,10 @@ const INSERT_SETTLEMENT: &str = "INSERT OR IGNORE INTO audit_settlements (id, se
      SELECT ?1, ?2, ?3, ?4 FROM audit_outcomes WHERE id = ?1 AND outcome = 'unknown'";
 /// Binds: a JSON list of lists, each the columns in order.
 const INSERT_EVENTS: &str = "INSERT INTO audit_events (id, principal, credential, source_ip, operation, method, path, zone, resources, \
-     decision, grant_name, reason, action, deprecated, status, outcome, cf_ray, duration_ms, upstream_calls) \
+     decision, grant_name, reason, action, deprecated, status, outcome, cf_ray, duration_ms, upstream_calls, run_id) \
      SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7, value ->> 8, \
      value ->> 9, value ->> 10, value ->> 11, value ->> 12, value ->> 13, value ->> 14, value ->> 15, value ->> 16, value ->> 17, \
-     value ->> 18 FROM json_each(?1)";
+     value ->> 18, value ->> 19 FROM json_each(?1)";
 /// Binds: cutoff. Gives ids in order, from the mark to below the cutoff.
 const OPEN_INTENTS: &str = "SELECT i.id FROM audit_intents i LEFT JOIN audit_outcomes o ON o.id = i.id \
      WHERE i.id >= (SELECT reconciled_to FROM control WHERE id = 1) AND i.id < ?1 AND o.id IS NULL ORDER BY i.id LIMIT 201";
@@ -35,19 +42,19 @@ const ADVANCE_MARK: &str = "UPDATE control SET reconciled_to = (SELECT max(id) +
 const UNSETTLED: &str = "SELECT o.id, i.read_back FROM audit_outcomes o JOIN audit_intents i ON i.id = o.id \
      LEFT JOIN audit_settlements s ON s.id = o.id \
      WHERE o.outcome = 'unknown' AND o.id >= ?1 AND o.id < ?2 AND s.id IS NULL AND i.read_back IS NOT NULL ORDER BY o.id DESC LIMIT 40";
-/// Binds: below this id, from this id, principal, operation, zone, decision, how many.
+/// Binds: below this id, from this id, principal, operation, zone, decision, how many, run.
 const QUERY: &str = "SELECT * FROM ( \
        SELECT i.id, i.principal, i.credential, i.source_ip, i.operation, i.method, i.path, i.resources, 'allow' AS decision, i.grant_name, \
          i.reason, i.action, i.deprecated, o.status, CASE WHEN s.id IS NOT NULL THEN 'settled' ELSE coalesce(o.outcome, 'pending') END AS outcome, \
-         o.cf_ray, o.duration_ms, o.upstream_calls, coalesce(s.detail, o.detail) AS detail, s.happened \
+         o.cf_ray, o.duration_ms, o.upstream_calls, coalesce(s.detail, o.detail) AS detail, s.happened, i.run_id \
        FROM audit_intents i LEFT JOIN audit_outcomes o ON o.id = i.id LEFT JOIN audit_settlements s ON s.id = i.id \
        WHERE i.id < ?1 AND i.id >= ?2 AND (?3 IS NULL OR i.principal = ?3) AND (?4 IS NULL OR i.operation = ?4) \
-         AND (?5 IS NULL OR i.zone = ?5) AND (?6 IS NULL OR ?6 = 'allow') ORDER BY i.id DESC LIMIT ?7) \
+         AND (?5 IS NULL OR i.zone = ?5) AND (?6 IS NULL OR ?6 = 'allow') AND (?8 IS NULL OR i.run_id = ?8) ORDER BY i.id DESC LIMIT ?7) \
      UNION ALL SELECT * FROM ( \
        SELECT id, principal, credential, source_ip, operation, method, path, resources, decision, grant_name, reason, action, deprecated, \
-         status, outcome, cf_ray, duration_ms, upstream_calls, NULL AS detail, NULL AS happened \
+         status, outcome, cf_ray, duration_ms, upstream_calls, NULL AS detail, NULL AS happened, run_id \
        FROM audit_events WHERE id < ?1 AND id >= ?2 AND (?3 IS NULL OR principal = ?3) AND (?4 IS NULL OR operation = ?4) \
-         AND (?5 IS NULL OR zone = ?5) AND (?6 IS NULL OR decision = ?6) ORDER BY id DESC LIMIT ?7) \
+         AND (?5 IS NULL OR zone = ?5) AND (?6 IS NULL OR decision = ?6) AND (?8 IS NULL OR run_id = ?8) ORDER BY id DESC LIMIT ?7) \
      ORDER BY id DESC LIMIT ?7";
 
 /// The largest number an entry can have: D1 binds numbers as JavaScript does.
@@ -64,6 +71,8 @@ pub struct AuditFilter {
     pub zone: Option<String>,
     /// `allow`, `deny` or `approve`.
     pub decision: Option<String>,
+    /// The run's id.
+    pub run: Option<String>,
     /// Entries at or after this instant.
     pub since: Option<Timestamp>,
     /// Entries before this instant.
@@ -148,6 +157,7 @@ pub(super) fn event_statement(events: &[Event]) -> Result<Statement, StoreError>
                 event.cf_ray,
                 event.duration_ms,
                 event.upstream_calls,
+                event.run.map(|run| run.to_string()),
             ]))
         })
         .collect::<Result<Vec<_>, StoreError>>()?;
@@ -178,35 +188,30 @@ impl<D: Database> Store<D> {
     /// # Errors
     /// [`StoreError::Conflict`] when the number is taken: take another.
     pub async fn record_intent(&self, intent: &Intent) -> Result<(), StoreError> {
-        let Intent {
-            id,
-            who,
-            what,
-            grant,
-            reason,
-            read_back,
-        } = intent;
-        let read_back = read_back.as_ref().map(json).transpose()?;
-        let statement = Statement::new(
-            INSERT_INTENT,
-            vec![
-                id.get().into(),
-                who.principal.clone().unwrap_or_default().into(),
-                who.credential.as_str().into(),
-                who.source_ip.clone().into(),
-                what.operation.as_str().into(),
-                what.method.as_str().into(),
-                cut(&what.path).into_owned().into(),
-                what.zone.clone().into(),
-                json(&what.resources)?.into(),
-                grant.clone().into(),
-                cut(reason).into_owned().into(),
-                cut(what.action.infinitive()).into_owned().into(),
-                what.deprecated.into(),
-                read_back.into(),
-            ],
-        );
+        let statement = Statement::new(INSERT_INTENT, intent_binds(intent)?);
         self.database.batch(vec![statement]).await.map(drop)
+    }
+
+    /// Records what a step of a run is about to send, that the step is begun, and that the run is
+    /// held on: all of it, or nothing when the run is held by another meanwhile. One batch. After an
+    /// error, or `false`, nothing may be sent.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] when the number is taken: take another.
+    pub async fn record_run_intent(
+        &self,
+        intent: &Intent,
+        hold: Hold,
+        step: u32,
+    ) -> Result<bool, StoreError> {
+        let mut binds = intent_binds(intent)?;
+        binds.push(hold.run.to_string().into());
+        binds.push(hold.fence.into());
+        let mut batch = begin_step(hold, step, intent.id);
+        let at = batch.len();
+        batch.push(Statement::new(INSERT_RUN_INTENT, binds));
+        let mut results = self.database.batch(batch).await?;
+        Ok(!take(&mut results, at)?.is_empty())
     }
 
     /// Records how a write ended. If the scheduler gave it up for unknown meanwhile, this settles
@@ -215,19 +220,10 @@ impl<D: Database> Store<D> {
     /// # Errors
     /// [`StoreError`] when the database failed; the scheduler will find the intent open.
     pub async fn record_outcome(&self, row: &OutcomeRow, now: Timestamp) -> Result<(), StoreError> {
-        use crate::upstream::Outcome::{Confirmed, Refused, Throttled, Unknown};
-        let mut batch = vec![outcomes_statement(std::slice::from_ref(row))?];
-        let happened = match row.outcome {
-            Confirmed => Some(true),
-            Refused | Throttled { .. } => Some(false),
-            Unknown => None,
-        };
-        // Without effect unless the call was given up, be it that it or only this record of it was
-        // slow.
-        if let Some(happened) = happened {
-            batch.push(settlement_statement(row.id, happened, "answered late", now));
-        }
-        self.database.batch(batch).await.map(drop)
+        self.database
+            .batch(outcome_statements(row, now)?)
+            .await
+            .map(drop)
     }
 
     /// Records that a write's answer was lost and that reading back showed it to have happened.
@@ -375,6 +371,7 @@ impl<D: Database> Store<D> {
                     filter.zone.clone().into(),
                     filter.decision.clone().into(),
                     Value::from(i64::from(limit)),
+                    filter.run.clone().into(),
                 ],
             )])
             .await?;
@@ -386,6 +383,53 @@ impl<D: Database> Store<D> {
         let next = entries.last().filter(|_| full).map(|entry| entry.id);
         Ok(AuditPage { entries, next })
     }
+}
+
+fn intent_binds(intent: &Intent) -> Result<Vec<Value>, StoreError> {
+    let Intent {
+        id,
+        who,
+        what,
+        grant,
+        reason,
+        read_back,
+    } = intent;
+    let read_back = read_back.as_ref().map(json).transpose()?;
+    Ok(vec![
+        id.get().into(),
+        who.principal.clone().unwrap_or_default().into(),
+        who.credential.as_str().into(),
+        who.source_ip.clone().into(),
+        what.operation.as_str().into(),
+        what.method.as_str().into(),
+        cut(&what.path).into_owned().into(),
+        what.zone.clone().into(),
+        json(&what.resources)?.into(),
+        grant.clone().into(),
+        cut(reason).into_owned().into(),
+        cut(what.action.infinitive()).into_owned().into(),
+        what.deprecated.into(),
+        read_back.into(),
+    ])
+}
+
+/// How a write ended. Should the scheduler have given it up for unknown meanwhile, this settles it.
+pub(super) fn outcome_statements(
+    row: &OutcomeRow,
+    now: Timestamp,
+) -> Result<Vec<Statement>, StoreError> {
+    use crate::upstream::Outcome::{Confirmed, Refused, Throttled, Unknown};
+    let mut batch = vec![outcomes_statement(std::slice::from_ref(row))?];
+    let happened = match row.outcome {
+        Confirmed => Some(true),
+        Refused | Throttled { .. } => Some(false),
+        Unknown => None,
+    };
+    // Without effect unless the call was given up, be it that it or only this record of it was slow.
+    if let Some(happened) = happened {
+        batch.push(settlement_statement(row.id, happened, "answered late", now));
+    }
+    Ok(batch)
 }
 
 fn settlement_statement(id: EntryId, happened: bool, detail: &str, now: Timestamp) -> Statement {

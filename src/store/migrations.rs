@@ -13,10 +13,16 @@ pub struct Migration {
 
 /// Every migration, in order. They expand before they contract, so that the version before still
 /// runs on the schema of the version after.
-pub const MIGRATIONS: &[Migration] = &[Migration {
-    id: 1,
-    sql: include_str!("../../migrations/0001_spine.sql"),
-}];
+pub const MIGRATIONS: &[Migration] = &[
+    Migration {
+        id: 1,
+        sql: include_str!("../../migrations/0001_spine.sql"),
+    },
+    Migration {
+        id: 2,
+        sql: include_str!("../../migrations/0002_jobs.sql"),
+    },
+];
 
 const CREATE_TABLE: &str = "CREATE TABLE IF NOT EXISTS schema_migrations (id INTEGER PRIMARY KEY, applied_at INTEGER NOT NULL)";
 const APPLIED: &str = "SELECT id FROM schema_migrations ORDER BY id";

@@ -5,17 +5,25 @@
 //! both. A failed read is an error, never "nothing there".
 
 mod audit;
+mod buckets;
 mod config;
 mod control;
 mod database;
 mod keys;
 mod migrations;
+mod runs;
+mod schedule;
+mod snapshots;
 
 pub use audit::{AuditFilter, AuditPage, OpenIntents};
+pub use buckets::Drawn;
 pub use config::{ApplyConflict, StoredConfig};
 pub use control::Control;
 pub use database::{Database, Row, Statement, StoreError, Value};
 pub use migrations::{MIGRATIONS, Migration};
+pub use runs::{Hold, IdempotencyKey, KeyedRun, NewRun, Save, Saved};
+pub use schedule::{JobRow, Overdue, ScheduledJob, Tick};
+pub use snapshots::Snapshot;
 
 /// The store over some database.
 #[derive(Debug, Clone)]

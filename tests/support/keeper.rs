@@ -270,6 +270,7 @@ impl Keeper {
             principal: Some("test".to_owned()),
             credential: "none".to_owned(),
             source_ip: None,
+            run: None,
         };
         let what = What {
             operation: "test".to_owned(),

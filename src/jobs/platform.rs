@@ -1,0 +1,49 @@
+//! What runs need of the platform besides the world of a call.
+
+use crate::gateway::World;
+use crate::model::RunId;
+
+/// A blob store or a queue failed. The text is for the log.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct PlatformError(pub String);
+
+/// Blobs, the queue of runs, time zones, and how much of an invocation is used up.
+///
+/// Its [`crate::upstream::Upstream::relay`] sends the body the relay holds, as no caller's request
+/// stands behind a run.
+#[expect(
+    async_fn_in_trait,
+    reason = "an isolate has one thread, so futures need not be Send"
+)]
+pub trait Platform: World {
+    /// Stores a blob under a key, in place of what was there.
+    ///
+    /// # Errors
+    /// [`PlatformError`]; it may have been stored all the same.
+    async fn put_blob(&self, key: &str, bytes: Vec<u8>) -> Result<(), PlatformError>;
+
+    /// Reads a blob; `None` when there is none, or not yet: copies may be stale.
+    ///
+    /// # Errors
+    /// [`PlatformError`] when it cannot be read.
+    async fn blob(&self, key: &str) -> Result<Option<Vec<u8>>, PlatformError>;
+
+    /// Deletes a blob; harmless when there is none.
+    ///
+    /// # Errors
+    /// [`PlatformError`]; it may have been deleted all the same.
+    async fn delete_blob(&self, key: &str) -> Result<(), PlatformError>;
+
+    /// Sends the ids of runs to the queue, to be delivered after `delay_secs` (at most 12 h).
+    ///
+    /// # Errors
+    /// [`PlatformError`]; some may have been sent all the same. The sweeper sends them again.
+    async fn enqueue(&self, runs: &[RunId], delay_secs: u32) -> Result<(), PlatformError>;
+
+    /// Subrequests this invocation has made so far: D1, fetch, KV and queue calls.
+    fn subrequests(&self) -> u32;
+
+    /// The headers `Ratelimit` and `Ratelimit-Policy` of an answer, where it has them.
+    fn rate_limit(&self, response: &Self::Response) -> (Option<String>, Option<String>);
+}

@@ -1,0 +1,237 @@
+//! A run as it is kept.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::model::{RunId, Timestamp};
+
+/// Where a run stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunState {
+    /// Waiting to be taken up.
+    Queued,
+    /// Taken up, and not at its end; it may wait for something.
+    Running,
+    /// Everything was done, and verified where the kind verifies.
+    Succeeded,
+    /// It ended without doing everything; the reason says why.
+    Failed,
+    /// Somebody ended it, or it never began because another run was not at its end.
+    Cancelled,
+    /// A grant wants somebody's approval for one of its calls.
+    NeedsApproval,
+    /// It ended, and whether one of its calls happened could not be told.
+    Unknown,
+}
+
+impl RunState {
+    /// The word for it, as stored and shown.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+            Self::NeedsApproval => "needs_approval",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// The state of this name.
+    #[must_use]
+    pub fn named(text: &str) -> Option<Self> {
+        [
+            Self::Queued,
+            Self::Running,
+            Self::Succeeded,
+            Self::Failed,
+            Self::Cancelled,
+            Self::NeedsApproval,
+            Self::Unknown,
+        ]
+        .into_iter()
+        .find(|state| state.as_str() == text)
+    }
+
+    /// Whether nothing more will happen by itself.
+    #[must_use]
+    pub const fn is_final(self) -> bool {
+        !matches!(self, Self::Queued | Self::Running)
+    }
+
+    /// Whether somebody may let it go on from where it ended.
+    #[must_use]
+    pub const fn can_be_retried(self) -> bool {
+        self.is_final() && !matches!(self, Self::Succeeded)
+    }
+}
+
+/// What of a run comes next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// Read what is, and plan.
+    Plan,
+    /// Carry out the steps of the plan.
+    Apply,
+    /// Look whether it is as it should be.
+    Verify,
+}
+
+impl Stage {
+    /// The word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Plan => "plan",
+            Self::Apply => "apply",
+            Self::Verify => "verify",
+        }
+    }
+}
+
+/// What started a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Trigger {
+    /// Its job's schedule.
+    Schedule,
+    /// A call of the API.
+    Api,
+}
+
+impl Trigger {
+    /// The word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Schedule => "schedule",
+            Self::Api => "api",
+        }
+    }
+}
+
+/// What bounds a run, taken over from its job when it was created.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Failures in a row after which it ends.
+    pub max_attempts: u32,
+    /// Upstream calls it may make.
+    pub max_calls: u32,
+    /// Seconds from its first start to its end.
+    pub timeout_secs: u32,
+    /// Days it is kept after its end.
+    pub keep_days: u32,
+}
+
+/// How much of a run is done, in the items its kind counts: URLs, records, zones.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Progress {
+    /// Items done.
+    pub done: u32,
+    /// Items in all; 0 before it is planned.
+    pub total: u32,
+}
+
+/// One execution of a job.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Run {
+    /// Its id, random.
+    pub id: RunId,
+    /// The job's name.
+    pub job: String,
+    /// The job kind.
+    pub kind: String,
+    /// What started it.
+    pub trigger: Trigger,
+    /// The scheduled instant it stands for.
+    pub slot: Option<Timestamp>,
+    /// The principal whose grants bound it.
+    pub run_as: String,
+    /// Who asked for it, where somebody did.
+    pub started_by: Option<String>,
+    /// The kind's parameters.
+    pub params: Map<String, Value>,
+    /// Whether it ends with the plan.
+    pub dry_run: bool,
+    /// Where it stands.
+    pub state: RunState,
+    /// What comes next.
+    pub stage: Stage,
+    /// Why it ended or waits, in a sentence.
+    pub reason: Option<String>,
+    /// What its plan was made from, in the kind's own words.
+    pub basis: Option<Value>,
+    /// What it brought, in the kind's own words.
+    pub result: Option<Value>,
+    /// Rises with every claim: whoever holds an older number can store and send nothing.
+    pub fence: i64,
+    /// Whether somebody wants it ended.
+    pub cancel_requested: bool,
+    /// Failures in a row.
+    pub failures: u32,
+    /// How often it was planned anew because what it found was not what it had planned from.
+    pub replans: u32,
+    /// Upstream calls made.
+    pub calls: u32,
+    /// Items done, of how many.
+    pub progress: Progress,
+    /// What bounds it.
+    pub limits: Limits,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// When it was first taken up.
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub finished_at: Option<Timestamp>,
+    /// Not to be taken up before.
+    pub wake_at: Timestamp,
+}
+
+impl Run {
+    /// When it must have ended; `None` before it was first taken up.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Timestamp> {
+        Some(
+            self.started_at?
+                .plus_ms(i64::from(self.limits.timeout_secs) * 1000),
+        )
+    }
+}
+
+/// Something that happened to a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RunEvent {
+    /// Its number within the run, from 1 on.
+    pub id: i64,
+    /// When.
+    pub time: Timestamp,
+    /// What, in a sentence.
+    pub message: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_state_has_one_word() {
+        for word in [
+            "queued",
+            "running",
+            "succeeded",
+            "failed",
+            "cancelled",
+            "needs_approval",
+            "unknown",
+        ] {
+            let state = RunState::named(word).unwrap();
+            assert_eq!(state.as_str(), word);
+            assert_eq!(state.is_final(), !matches!(word, "queued" | "running"));
+        }
+        assert_eq!(RunState::named("Queued"), None);
+    }
+}

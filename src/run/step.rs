@@ -1,0 +1,93 @@
+//! A step: one call, or one piece of work of the kind's own.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::catalog::Method;
+use crate::model::EntryId;
+
+use super::record::Stage;
+
+/// Where a step stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StepState {
+    /// Not begun.
+    Pending,
+    /// Its intent is on record; it may have been sent.
+    Sent,
+    /// It happened.
+    Done,
+    /// Cloudflare or the policy refused it.
+    Refused,
+    /// It may have happened.
+    Unknown,
+}
+
+impl StepState {
+    /// The word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Sent => "sent",
+            Self::Done => "done",
+            Self::Refused => "refused",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// What a step does.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Work {
+    /// An upstream call, exactly as it will be made.
+    Call {
+        /// Its method.
+        method: Method,
+        /// Path below `/client/v4` and query.
+        target: String,
+        /// Its JSON body.
+        body: Option<String>,
+        /// The upstream bucket it draws from, besides the general one.
+        bucket: Option<String>,
+        /// What it costs there.
+        cost: u32,
+    },
+    /// Work of the kind's own, harmless to repeat.
+    Own(Value),
+}
+
+/// A step of a plan, before it has a number.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewStep {
+    /// [`Stage::Apply`], or [`Stage::Verify`] for what is repeated after a while.
+    pub stage: Stage,
+    /// What it does.
+    pub work: Work,
+    /// Items it covers.
+    pub items: u32,
+    /// What it does, in words, such as `purge 100 files of example.com`.
+    pub summary: String,
+}
+
+/// A step as it is kept, without its body.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Step {
+    /// Its number within the run, from 1 on. Numbers are not used again when a run is planned anew.
+    pub number: u32,
+    /// What stage it belongs to.
+    pub stage: Stage,
+    /// Where it stands.
+    pub state: StepState,
+    /// Items it covers.
+    pub items: u32,
+    /// What it does, in words.
+    pub summary: String,
+    /// How often it was begun.
+    pub attempts: u32,
+    /// The audit entry of its last attempt.
+    pub entry: Option<EntryId>,
+    /// What came of it, in words.
+    pub detail: Option<String>,
+}
