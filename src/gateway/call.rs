@@ -6,6 +6,7 @@
 use std::rc::Rc;
 
 use super::authorize::Plan;
+use super::carry::Acting;
 use super::inbound::{Inbound, Verb};
 use super::judge::{self, Judgement, OwnedFacts, Surroundings};
 use super::refusal::{Code, Refusal};
@@ -25,6 +26,8 @@ pub(super) struct Received<'a> {
     pub(super) raw: RawTarget<'a>,
     pub(super) arrived: Timestamp,
     pub(super) origin: &'a str,
+    /// The run that makes the call, where no caller does.
+    pub(super) acting: Option<&'a Acting<'a>>,
 }
 
 /// A call whose caller is known.
@@ -71,6 +74,9 @@ pub(super) type Step<T> = Result<T, Box<Stopped>>;
 
 impl Received<'_> {
     pub(super) fn anonymous(&self) -> Who {
+        if let Some(acting) = self.acting {
+            return acting.who();
+        }
         Who {
             principal: None,
             credential: match self.inbound.credentials.credential() {
@@ -151,6 +157,9 @@ impl<'a> Authenticated<'a> {
     }
 
     pub(super) fn who(&self) -> Who {
+        if let Some(acting) = self.received.acting {
+            return acting.who();
+        }
         Who {
             principal: Some(self.name().to_owned()),
             credential: self

@@ -263,8 +263,26 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
             read_back,
         };
         let mut tries = 0;
+        let held = call
+            .call
+            .call
+            .received
+            .acting
+            .and_then(|acting| acting.step);
         loop {
-            match self.store.record_intent(&intent).await {
+            let recorded = match held {
+                None => self.store.record_intent(&intent).await,
+                Some((hold, step)) => self
+                    .store
+                    .record_run_intent(&intent, hold, step)
+                    .await
+                    .and_then(|is_held| {
+                        is_held.then_some(()).ok_or_else(|| {
+                            StoreError::Unavailable("the run is held by another".to_owned())
+                        })
+                    }),
+            };
+            match recorded {
                 // Another isolate took the number: take another.
                 Err(StoreError::Conflict) if tries < 3 => {
                     tries += 1;
@@ -307,18 +325,21 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
                 "The credential is not accepted: it is unknown, revoked, expired or not meant for this route.",
             )
         };
-        let credential = authenticated
-            .received
-            .inbound
-            .credentials
-            .credential()
-            .map_err(|_| gone())?;
-        let caller = self
-            .view
-            .authenticate(credential, &snapshot, self.settings, self.store, now)
-            .await
-            .map_err(unavailable)?
-            .ok_or_else(gone)?;
+        let caller = if let Some(acting) = authenticated.received.acting {
+            acting.caller(&snapshot)
+        } else {
+            let credential = authenticated
+                .received
+                .inbound
+                .credentials
+                .credential()
+                .map_err(|_| gone())?;
+            self.view
+                .authenticate(credential, &snapshot, self.settings, self.store, now)
+                .await
+                .map_err(unavailable)?
+        };
+        let caller = caller.ok_or_else(gone)?;
         let request = call.call.request(Facts::Unread, now);
         let request = Request {
             principal: caller.principal,

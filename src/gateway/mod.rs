@@ -8,6 +8,7 @@
 mod answer;
 mod authorize;
 mod call;
+mod carry;
 mod deps;
 mod execute;
 mod inbound;
@@ -22,6 +23,7 @@ mod relay;
 mod target;
 mod view;
 
+pub use carry::{Acting, Carried};
 pub use deps::{After, BodyFault, Finished, Gateway, Reply, World};
 pub use inbound::{
     FORWARDED_HEADERS, Inbound, OWN_HEADER_PREFIX, READ_HEADERS, RELAYED_HEADERS, Verb,

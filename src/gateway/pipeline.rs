@@ -34,6 +34,7 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
             raw,
             arrived: self.world.now(),
             origin,
+            acting: None,
         };
         let arrived = received.arrived;
         let steps = async {
@@ -49,11 +50,14 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
     }
 
     /// Step 2.
-    async fn authenticate<'a>(
+    pub(super) async fn authenticate<'a>(
         &self,
         received: Received<'a>,
         verb: Verb,
     ) -> Step<Authenticated<'a>> {
+        if let Some(acting) = received.acting {
+            return self.admit_run(received, verb, acting).await;
+        }
         let credential = match received.inbound.credentials.credential() {
             Ok(credential) => credential,
             Err(error) => {
@@ -86,7 +90,7 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
     }
 
     /// Step 3.
-    async fn target<'a>(&self, call: Authenticated<'a>) -> Step<Targeted<'a>> {
+    pub(super) async fn target<'a>(&self, call: Authenticated<'a>) -> Step<Targeted<'a>> {
         let call = call.target()?;
         let Some(judged) = call.judged() else {
             return Ok(call);
@@ -114,20 +118,21 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
         {
             return Err(too_large());
         }
-        let bytes = self
-            .world
-            .caller_body(JUDGED_BODY_CAP)
-            .await
-            .map_err(|fault| match fault {
-                BodyFault::TooLarge => too_large(),
-                BodyFault::TimedOut => {
-                    Refusal::new(Code::BodyTimeout, "The body did not arrive in time.")
-                }
-                BodyFault::Broken => Refusal::new(
-                    Code::MalformedBody,
-                    "The body broke off or is not encoded as it says.",
-                ),
-            })?;
+        let given = call.call.received.acting.map(|acting| acting.body);
+        let bytes = match given {
+            Some(body) => Ok(body.unwrap_or_default().as_bytes().to_vec()),
+            None => self.world.caller_body(JUDGED_BODY_CAP).await,
+        };
+        let bytes = bytes.map_err(|fault| match fault {
+            BodyFault::TooLarge => too_large(),
+            BodyFault::TimedOut => {
+                Refusal::new(Code::BodyTimeout, "The body did not arrive in time.")
+            }
+            BodyFault::Broken => Refusal::new(
+                Code::MalformedBody,
+                "The body broke off or is not encoded as it says.",
+            ),
+        })?;
         let json = judge::read_json(&bytes)?;
         let zone_name = match call.zone {
             Some(zone) if call.is_conditioned() => {
@@ -216,7 +221,7 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
 }
 
 /// Step 1.
-fn supported(received: &Received<'_>) -> Step<Verb> {
+pub(super) fn supported(received: &Received<'_>) -> Step<Verb> {
     let inbound = received.inbound;
     let Some(verb) = Verb::parse(inbound.method) else {
         return Err(received.stop(Refusal::new(

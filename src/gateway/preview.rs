@@ -86,6 +86,7 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
             raw,
             arrived: question.at,
             origin: "",
+            acting: None,
         };
         let call = Authenticated {
             received,

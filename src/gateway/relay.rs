@@ -66,10 +66,12 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
     ) -> Result<Sent<W::Response>, Fault> {
         let targeted = &call.call;
         let method = targeted.call.verb.method;
+        let given = targeted.call.received.acting.and_then(|acting| acting.body);
         let body = targeted
             .judgement
             .as_ref()
-            .map(|judgement| judgement.body.write());
+            .map(|judgement| judgement.body.write())
+            .or_else(|| given.map(str::to_owned));
         let relay = Relay::new(permit, method, targeted.checked.to_target(), body);
         let is_read = !targeted.is_write() && method == Method::Get;
         let ended = loop {

@@ -44,6 +44,6 @@ pub trait Platform: World {
     /// Subrequests this invocation has made so far: D1, fetch, KV and queue calls.
     fn subrequests(&self) -> u32;
 
-    /// The headers `Ratelimit` and `Ratelimit-Policy` of an answer, where it has them.
-    fn rate_limit(&self, response: &Self::Response) -> (Option<String>, Option<String>);
+    /// The header `Ratelimit` of an answer, where it has one.
+    fn rate_limit(&self, response: &Self::Response) -> Option<String>;
 }

@@ -5,12 +5,12 @@ use serde_json::Value as Json;
 
 use super::audit::{event_statement, outcome_statements};
 use super::database::{decode, take};
-use super::{Database, Statement, Store, StoreError, Value};
+use super::{Database, Statement, Store, StoreError};
 use crate::audit::{Event, OutcomeRow};
 use crate::catalog::Method;
 use crate::model::{EntryId, RunId, Timestamp};
 use crate::run::{
-    Limits, NewStep, Progress, Run, RunEvent, RunState, Stage, Step, StepState, Trigger, Work,
+    Limits, NewStep, Progress, Run, RunEvent, RunState, Step, StepState, Trigger, Work,
 };
 
 /// The columns of a run, its parameters aside.
@@ -22,20 +22,21 @@ macro_rules! run_columns {
     };
 }
 
-/// Binds: the columns in order. A slot that has its run already is left alone; gives the id if a row
-/// was inserted.
+/// Binds: a JSON list of lists, each the columns in order. A slot that has its run already is left alone.
 const INSERT: &str = "INSERT INTO runs (id, job, kind, trigger, slot, run_as, started_by, dry_run, state, stage, reason, fence, cancel_requested, \
      failures, replans, calls, done, total, limits, created_at, finished_at, wake_at, enqueued_at, expires_at) \
-     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 0, 0, 0, 0, 0, 0, 0, ?12, ?13, ?14, ?15, ?16, ?17) \
-     ON CONFLICT (job, slot) WHERE slot IS NOT NULL DO NOTHING RETURNING id";
-/// Binds: run, params. Only for a run that is there.
-const INSERT_PARAMS: &str =
-    "INSERT INTO run_params (run, params) SELECT id, ?2 FROM runs WHERE id = ?1";
-/// Binds: run, time, message. Only for a run that is there.
-const FIRST_EVENT: &str = "INSERT INTO run_events (run, number, at, message) SELECT id, 1, ?2, ?3 FROM runs WHERE id = ?1";
-/// Binds: job, time, id of the run that takes its place.
-const CANCEL_OTHERS: &str = "UPDATE runs SET cancel_requested = 1, wake_at = min(wake_at, ?2) \
-     WHERE job = ?1 AND finished_at IS NULL AND id <> ?3 AND EXISTS (SELECT 1 FROM runs n WHERE n.id = ?3)";
+     SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7, value ->> 8, 'plan', \
+     value ->> 9, 0, 0, 0, 0, 0, 0, 0, value ->> 10, value ->> 11, value ->> 12, value ->> 11, value ->> 11, value ->> 13 \
+     FROM json_each(?1) WHERE true ON CONFLICT (job, slot) WHERE slot IS NOT NULL DO NOTHING";
+/// Binds: a JSON list of `[run, params]`. Only for runs that are there.
+const INSERT_PARAMS: &str = "INSERT INTO run_params (run, params) SELECT value ->> 0, value ->> 1 FROM json_each(?1) \
+     WHERE EXISTS (SELECT 1 FROM runs WHERE id = value ->> 0)";
+/// Binds: a JSON list of `[run, time, message]`. Only for runs that are there.
+const FIRST_EVENTS: &str = "INSERT INTO run_events (run, number, at, message) SELECT value ->> 0, 1, value ->> 1, value ->> 2 FROM json_each(?1) \
+     WHERE EXISTS (SELECT 1 FROM runs WHERE id = value ->> 0)";
+/// Binds: time, a JSON list of `[job, the run that takes its place]`.
+const CANCEL_OTHERS: &str = "UPDATE runs SET cancel_requested = 1, wake_at = min(wake_at, ?1) WHERE finished_at IS NULL AND EXISTS \
+     (SELECT 1 FROM json_each(?2) c JOIN runs n ON n.id = c.value ->> 1 WHERE c.value ->> 0 = runs.job AND runs.id <> n.id AND n.finished_at IS NULL)";
 /// Binds: owner, key, created before.
 const FORGET_KEY: &str =
     "DELETE FROM idempotency_keys WHERE owner = ?1 AND key = ?2 AND created_at < ?3";
@@ -382,75 +383,65 @@ fn into_step(row: StepRow) -> Result<Step, StoreError> {
 }
 
 /// The instant from which a run that ended at `finished_at` may be deleted.
-fn expires_at(finished_at: Option<Timestamp>, limits: Limits) -> Value {
+fn expiry_ms(finished_at: Option<Timestamp>, keep_days: u32) -> Option<i64> {
     const DAY_MS: i64 = 86_400_000;
-    finished_at
-        .map(|at| at.plus_ms(i64::from(limits.keep_days) * DAY_MS).unix_ms())
-        .into()
+    finished_at.map(|at| at.plus_ms(i64::from(keep_days) * DAY_MS).unix_ms())
 }
 
-fn insert_statements(run: &NewRun) -> Result<Vec<Statement>, StoreError> {
-    let id = run.id.to_string();
-    let now = run.now.unix_ms();
-    let state = if run.skipped.is_some() {
-        RunState::Cancelled
-    } else {
-        RunState::Queued
-    };
-    let finished_at = run.skipped.is_some().then_some(run.now);
-    let message = run
-        .skipped
-        .clone()
-        .unwrap_or_else(|| match &run.started_by {
-            Some(by) => format!("Asked for by {by}."),
-            None => "Due by its schedule.".to_owned(),
-        });
+/// Inserts runs with their parameters and first events. Those whose slot has its run are left out.
+pub(super) fn insert_statements(runs: &[NewRun]) -> Result<Vec<Statement>, StoreError> {
+    let mut rows = Vec::with_capacity(runs.len());
+    let mut params = Vec::with_capacity(runs.len());
+    let mut events = Vec::with_capacity(runs.len());
+    let mut cancels = Vec::new();
+    let mut now = 0;
+    for run in runs {
+        let id = run.id.to_string();
+        now = run.now.unix_ms();
+        let state = match run.skipped {
+            Some(_) => RunState::Cancelled,
+            None => RunState::Queued,
+        };
+        let finished_at = run.skipped.is_some().then_some(run.now);
+        let message = run
+            .skipped
+            .clone()
+            .unwrap_or_else(|| match &run.started_by {
+                Some(by) => format!("Asked for by {by}."),
+                None => "Due by its schedule.".to_owned(),
+            });
+        rows.push(serde_json::json!([
+            id,
+            run.job,
+            run.kind,
+            run.trigger.as_str(),
+            run.slot.map(Timestamp::unix_ms),
+            run.run_as,
+            run.started_by,
+            i64::from(run.dry_run),
+            state.as_str(),
+            run.skipped,
+            json(&run.limits)?,
+            now,
+            finished_at.map(Timestamp::unix_ms),
+            expiry_ms(finished_at, run.limits.keep_days),
+        ]));
+        params.push(serde_json::json!([id, json(&run.params)?]));
+        events.push(serde_json::json!([id, now, message]));
+        if run.cancels_others {
+            cancels.push(serde_json::json!([run.job, id]));
+        }
+    }
     let mut batch = vec![
-        Statement::new(
-            INSERT,
-            vec![
-                id.as_str().into(),
-                run.job.as_str().into(),
-                run.kind.as_str().into(),
-                run.trigger.as_str().into(),
-                run.slot.map(Timestamp::unix_ms).into(),
-                run.run_as.as_str().into(),
-                run.started_by.clone().into(),
-                run.dry_run.into(),
-                state.as_str().into(),
-                Stage::Plan.as_str().into(),
-                run.skipped.clone().into(),
-                json(&run.limits)?.into(),
-                now.into(),
-                finished_at.map(Timestamp::unix_ms).into(),
-                now.into(),
-                now.into(),
-                expires_at(finished_at, run.limits),
-            ],
-        ),
-        Statement::new(
-            INSERT_PARAMS,
-            vec![id.as_str().into(), json(&run.params)?.into()],
-        ),
-        Statement::new(
-            FIRST_EVENT,
-            vec![id.as_str().into(), now.into(), message.into()],
-        ),
+        Statement::new(INSERT, vec![json(&rows)?.into()]),
+        Statement::new(INSERT_PARAMS, vec![json(&params)?.into()]),
+        Statement::new(FIRST_EVENTS, vec![json(&events)?.into()]),
     ];
-    if run.cancels_others {
+    if !cancels.is_empty() {
         batch.push(Statement::new(
             CANCEL_OTHERS,
-            vec![run.job.as_str().into(), now.into(), id.into()],
+            vec![now.into(), json(&cancels)?.into()],
         ));
-    }
-    Ok(batch)
-}
-
-/// Inserts runs that stand for scheduled instants, for the batch of a tick.
-pub(super) fn scheduled_statements(runs: &[NewRun]) -> Result<Vec<Statement>, StoreError> {
-    let mut batch = Vec::with_capacity(runs.len() * 3);
-    for run in runs {
-        batch.extend(insert_statements(run)?);
     }
     Ok(batch)
 }
@@ -511,7 +502,7 @@ impl<D: Database> Store<D> {
                 ],
             ));
         }
-        batch.extend(insert_statements(run)?);
+        batch.extend(insert_statements(std::slice::from_ref(run))?);
         batch.push(event_statement(std::slice::from_ref(event))?);
         self.database.batch(batch).await.map(drop)
     }
@@ -759,7 +750,7 @@ impl<D: Database> Store<D> {
                 run.wake_at.unix_ms().into(),
                 save.lease_until.map(Timestamp::unix_ms).into(),
                 save.enqueued_at.map(Timestamp::unix_ms).into(),
-                expires_at(run.finished_at, run.limits),
+                expiry_ms(run.finished_at, run.limits.keep_days).into(),
             ],
         ));
         if run.finished_at.is_some() {
@@ -951,16 +942,10 @@ impl<D: Database> Store<D> {
     pub async fn end_dead(
         &self,
         run: RunId,
-        limits_keep_days: u32,
+        keep_days: u32,
         reason: &str,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        let keep = Limits {
-            max_attempts: 0,
-            max_calls: 0,
-            timeout_secs: 0,
-            keep_days: limits_keep_days,
-        };
         let id = run.to_string();
         let mut results = self
             .database
@@ -971,7 +956,7 @@ impl<D: Database> Store<D> {
                         id.as_str().into(),
                         now.unix_ms().into(),
                         reason.into(),
-                        expires_at(Some(now), keep),
+                        expiry_ms(Some(now), keep_days).into(),
                     ],
                 ),
                 Statement::new(NOTE, vec![id.into(), now.unix_ms().into(), reason.into()]),

@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::audit::event_statement;
 use super::database::{decode, take};
-use super::runs::{NewRun, scheduled_statements};
+use super::runs::{NewRun, insert_statements};
 use super::{Database, Statement, Store, StoreError};
 use crate::audit::Event;
 use crate::model::{RunId, Timestamp};
@@ -210,7 +210,11 @@ impl<D: Database> Store<D> {
         runs: &[NewRun],
         missed: &[(&str, u32, Timestamp)],
     ) -> Result<(), StoreError> {
-        let mut batch = scheduled_statements(runs)?;
+        let mut batch = if runs.is_empty() {
+            Vec::new()
+        } else {
+            insert_statements(runs)?
+        };
         if !missed.is_empty() {
             let rows: Vec<(&str, u32, i64)> = missed
                 .iter()

@@ -7,12 +7,14 @@
 mod envelope;
 mod leak;
 mod outcome;
+mod rate_limit;
 mod retry;
 mod transport;
 
 pub use envelope::{Envelope, Page, PageInfo, V4Error};
 pub use leak::SecretScanner;
 pub use outcome::{Outcome, classify};
+pub use rate_limit::{RateLimit, read_rate_limits};
 pub use retry::{MAX_READ_ATTEMPTS, retry_delay_ms};
 pub use transport::{
     Answer, BUFFERED_ANSWER_CAP, Client, DEADLINE_MS, ERROR_BODY_CAP, Exchange, Fault, Head, Relay,

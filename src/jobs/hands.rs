@@ -1,0 +1,270 @@
+//! What a kind can do in the world: read as its principal, and keep blobs and snapshots.
+//!
+//! A kind changes nothing upstream with these; that is for the engine, step by step.
+
+use std::cell::{Cell, RefCell};
+
+use futures_util::future::LocalBoxFuture;
+
+use super::kind::{Task, Trouble};
+use super::platform::Platform;
+use crate::audit::Event;
+use crate::catalog::Method;
+use crate::gateway::{Acting, Carried, Gateway};
+use crate::model::{RunId, SnapshotId, Timestamp, ZoneId};
+use crate::run::Run;
+use crate::store::{Database, Snapshot, StoreError};
+use crate::upstream::{Envelope, Outcome};
+
+/// Milliseconds Cloudflare refuses everything for once its limit is passed
+/// (<https://developers.cloudflare.com/fundamentals/api/reference/limits/>).
+pub(super) const BLOCK_MS: i64 = 300_000;
+
+/// What the engine lends a kind.
+pub trait Hands {
+    /// The time.
+    fn now(&self) -> Timestamp;
+
+    /// The run.
+    fn run(&self) -> &Run;
+
+    /// Reads from the v4 API as the run's principal, through the same gate as everybody. `target` is
+    /// path below `/client/v4` and query. Gives the answer's envelope.
+    fn read(&self, target: String) -> Task<'_, Envelope>;
+
+    /// Stores a blob.
+    fn put_blob<'a>(&'a self, key: &'a str, bytes: Vec<u8>) -> Task<'a, ()>;
+
+    /// Reads a blob that must be there; a copy that is not there yet is a reason to wait.
+    fn blob<'a>(&'a self, key: &'a str) -> Task<'a, Vec<u8>>;
+
+    /// Deletes a blob.
+    fn delete_blob<'a>(&'a self, key: &'a str) -> Task<'a, ()>;
+
+    /// Records a snapshot whose blobs are stored.
+    fn put_snapshot<'a>(&'a self, snapshot: &'a Snapshot) -> Task<'a, ()>;
+
+    /// What is known of a snapshot.
+    fn snapshot(&self, id: SnapshotId) -> Task<'_, Option<Snapshot>>;
+
+    /// The newest snapshot of a zone that was taken at or before then.
+    fn newest_snapshot(&self, zone: ZoneId, at: Option<Timestamp>) -> Task<'_, Option<Snapshot>>;
+
+    /// Gives up all but the newest `keep` snapshots of the run's job and zone; names some whose blobs
+    /// are to be deleted, and in how many blobs each is.
+    fn give_up_snapshots(&self, zone: ZoneId, keep: u32) -> Task<'_, Vec<(SnapshotId, u32)>>;
+
+    /// Forgets a snapshot whose blobs are gone.
+    fn forget_snapshot(&self, id: SnapshotId) -> Task<'_, ()>;
+}
+
+/// The engine's hands, lent for one piece of a run.
+#[derive(Debug)]
+pub(super) struct Desk<'a, D, P> {
+    gateway: Gateway<'a, D, P>,
+    run: &'a Run,
+    calls: Cell<u32>,
+    events: RefCell<Vec<Event>>,
+}
+
+fn stored(error: StoreError) -> Trouble {
+    Trouble::Again(format!("The store failed: {error}."))
+}
+
+impl<'a, D: Database, P: Platform> Desk<'a, D, P> {
+    /// Hands for `run`.
+    pub(super) fn new(gateway: &Gateway<'a, D, P>, run: &'a Run) -> Self {
+        Self {
+            gateway: Gateway {
+                settings: gateway.settings,
+                view: gateway.view,
+                store: gateway.store,
+                world: gateway.world,
+            },
+            run,
+            calls: Cell::new(0),
+            events: RefCell::default(),
+        }
+    }
+
+    /// Upstream calls made with them so far; stores the audit entries of the reads among them.
+    ///
+    /// # Errors
+    /// [`StoreError`] when those cannot be stored.
+    pub(super) async fn put_down(self) -> Result<u32, StoreError> {
+        let mut events = self.events.into_inner();
+        // A batch of events is one bound text.
+        for events in events.chunks_mut(100) {
+            let mut tries = 0;
+            loop {
+                match self.gateway.store.record_events(events).await {
+                    // Another isolate took one of the numbers: number them anew.
+                    Err(StoreError::Conflict) if tries < 3 => tries += 1,
+                    other => break other?,
+                }
+                for event in &mut *events {
+                    event.id = self.gateway.world.entry_id(event.id.time());
+                }
+            }
+        }
+        Ok(self.calls.get())
+    }
+
+    async fn read_as_run(&self, target: &str) -> Result<Envelope, Trouble> {
+        let acting = Acting {
+            principal: &self.run.run_as,
+            job: &self.run.job,
+            run: self.run.id,
+            step: None,
+            body: None,
+        };
+        let carried = self.gateway.carry(&acting, Method::Get, target).await;
+        let (outcome, status, body) = match carried {
+            Carried::Refused {
+                refusal,
+                wants_approval: true,
+            } => return Err(Trouble::WantsApproval(refusal.message)),
+            Carried::Refused { refusal, .. } => return Err(Trouble::Impossible(refusal.message)),
+            Carried::Unsent { message, .. } => return Err(Trouble::Again(message)),
+            Carried::Ended {
+                outcome,
+                status,
+                body,
+                row,
+                events,
+                ..
+            } => {
+                let made = row.as_ref().map_or_else(
+                    || events.iter().map(|event| event.upstream_calls).sum(),
+                    |row| row.upstream_calls,
+                );
+                self.calls.set(self.calls.get().saturating_add(made));
+                self.events.borrow_mut().extend(events);
+                if let Some(row) = row {
+                    let now = self.gateway.world.now();
+                    let recorded = self.gateway.store.record_outcome(&row, now).await;
+                    recorded.map_err(stored)?;
+                }
+                (outcome, status, body)
+            }
+        };
+        let path = target.split('?').next().unwrap_or_default();
+        let failed = |why: String| format!("Could not read {path}: {why}");
+        let envelope = body.as_deref().and_then(Envelope::parse);
+        match (outcome, envelope) {
+            (Outcome::Confirmed, Some(envelope)) if envelope.success == Some(true) => Ok(envelope),
+            (Outcome::Throttled { retry_after_secs }, _) => {
+                let wait_ms = retry_after_secs.map_or(BLOCK_MS, |secs| i64::from(secs) * 1000);
+                Err(Trouble::NotBefore(
+                    self.gateway.world.now().plus_ms(wait_ms),
+                    failed("Cloudflare had too many calls.".to_owned()),
+                ))
+            }
+            (Outcome::Refused, envelope) => Err(Trouble::Impossible(failed(format!(
+                "Cloudflare answered {}: {}.",
+                status.as_u16(),
+                envelope.map_or_else(String::new, |envelope| envelope.describe_errors())
+            )))),
+            _ => Err(Trouble::Again(failed(format!(
+                "the answer ({}) was not one of the API's.",
+                status.as_u16()
+            )))),
+        }
+    }
+}
+
+impl<D: Database, P: Platform> Hands for Desk<'_, D, P> {
+    fn now(&self) -> Timestamp {
+        self.gateway.world.now()
+    }
+
+    fn run(&self) -> &Run {
+        self.run
+    }
+
+    fn read(&self, target: String) -> Task<'_, Envelope> {
+        Box::pin(async move { self.read_as_run(&target).await })
+    }
+
+    fn put_blob<'a>(&'a self, key: &'a str, bytes: Vec<u8>) -> Task<'a, ()> {
+        blobs(self.gateway.world.put_blob(key, bytes))
+    }
+
+    fn blob<'a>(&'a self, key: &'a str) -> Task<'a, Vec<u8>> {
+        Box::pin(async move {
+            let blob = blobs(self.gateway.world.blob(key)).await?;
+            blob.ok_or_else(|| Trouble::Again(format!("The blob {key} is not there (yet).")))
+        })
+    }
+
+    fn delete_blob<'a>(&'a self, key: &'a str) -> Task<'a, ()> {
+        blobs(self.gateway.world.delete_blob(key))
+    }
+
+    fn put_snapshot<'a>(&'a self, snapshot: &'a Snapshot) -> Task<'a, ()> {
+        Box::pin(async move {
+            let done = self.gateway.store.put_snapshot(snapshot).await;
+            done.map_err(stored)
+        })
+    }
+
+    fn snapshot(&self, id: SnapshotId) -> Task<'_, Option<Snapshot>> {
+        Box::pin(async move { self.gateway.store.snapshot(id).await.map_err(stored) })
+    }
+
+    fn newest_snapshot(&self, zone: ZoneId, at: Option<Timestamp>) -> Task<'_, Option<Snapshot>> {
+        Box::pin(async move {
+            let zone = zone.to_string();
+            let before = at.map(|at| at.plus_ms(1));
+            let mut found = self
+                .gateway
+                .store
+                .snapshots(Some(&zone), before, 1)
+                .await
+                .map_err(stored)?;
+            Ok(found.pop())
+        })
+    }
+
+    fn give_up_snapshots(&self, zone: ZoneId, keep: u32) -> Task<'_, Vec<(SnapshotId, u32)>> {
+        Box::pin(async move {
+            let now = self.gateway.world.now();
+            let store = self.gateway.store;
+            store
+                .give_up_snapshots(&self.run.job, zone, keep, 5, now)
+                .await
+                .map_err(stored)
+        })
+    }
+
+    fn forget_snapshot(&self, id: SnapshotId) -> Task<'_, ()> {
+        Box::pin(async move {
+            let done = self.gateway.store.forget_snapshot(id).await;
+            done.map_err(stored)
+        })
+    }
+}
+
+/// A blob store's work; whatever goes wrong there may go better later.
+fn blobs<'a, T: 'a>(
+    work: impl Future<Output = Result<T, super::platform::PlatformError>> + 'a,
+) -> LocalBoxFuture<'a, Result<T, Trouble>> {
+    Box::pin(async move {
+        work.await
+            .map_err(|error| Trouble::Again(format!("The blob store failed: {error}.")))
+    })
+}
+
+/// The key of a snapshot's `n`th blob.
+#[must_use]
+pub fn snapshot_key(id: SnapshotId, n: u32) -> String {
+    format!("snapshots/{id}/{n}")
+}
+
+/// A random id for a run; `None` when there is no randomness to be had.
+pub(super) fn new_run_id<P: Platform>(world: &P) -> Option<RunId> {
+    let mut bytes = [0; 16];
+    world
+        .randomize(&mut bytes)
+        .then(|| RunId::from_random(bytes))
+}
