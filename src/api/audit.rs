@@ -5,7 +5,8 @@ use serde::Serialize;
 
 use super::envelope::listing;
 use super::route::{Call, store_refusal};
-use crate::gateway::{Code, Gateway, Refusal, Reply, Snapshot, World};
+use crate::jobs::Platform;
+use crate::gateway::{Code, Gateway, Refusal, Reply, Snapshot};
 use crate::model::Timestamp;
 use crate::store::{AuditFilter, Database};
 
@@ -22,7 +23,7 @@ struct Info {
     cursor: Option<String>,
 }
 
-impl<D: Database, W: World> Gateway<'_, D, W> {
+impl<D: Database, W: Platform> Gateway<'_, D, W> {
     /// `GET /audit?principal=&operation=&zone=&decision=&since=&until=&limit=&cursor=`
     pub(super) async fn audit_log(&self, call: &Call<'_>) -> Result<Reply<W::Response>, Refusal> {
         let now = self.world.now();

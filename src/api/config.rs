@@ -1,5 +1,7 @@
 //! `config`: read, plan, apply.
 
+use std::rc::Rc;
+
 use http::StatusCode;
 use serde_json::json;
 
@@ -10,8 +12,8 @@ use crate::config::document::{Document, PrincipalKind};
 use crate::config::{
     Change, Format, MAX_DOCUMENT_BYTES, ReadError, Resolution, plan, read, to_toml, validate,
 };
-use crate::gateway::{Code, Gateway, Refusal, Reply, World, query_param};
-use crate::policy::compile;
+use crate::jobs::{Platform, check_jobs};
+use crate::gateway::{Code, Gateway, Refusal, Reply, Snapshot, query_param};
 use crate::store::{ApplyConflict, Database, StoredConfig};
 
 /// A document that passed every check, beside the one in force.
@@ -25,7 +27,7 @@ struct Candidate {
     messages: Vec<String>,
 }
 
-impl<D: Database, W: World> Gateway<'_, D, W> {
+impl<D: Database, W: Platform> Gateway<'_, D, W> {
     /// `GET /config`: `{version, document}`, or the document alone as TOML where the caller accepts
     /// only that.
     pub(super) async fn read_config(&self, call: &Call<'_>) -> Result<Reply<W::Response>, Refusal> {
@@ -149,12 +151,24 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
         if !missing.is_empty() {
             return Err(invalid(missing));
         }
-        compile(&source.document, &resolution).map_err(|error| {
+        let stored = StoredConfig {
+            version: current.version + 1,
+            document: source.document.clone(),
+            resolution: resolution.clone(),
+            toml: None,
+        };
+        let snapshot = Snapshot::new(stored).map_err(|error| {
             Refusal::new(
                 Code::InvalidConfig,
                 format!("The configuration cannot be used: {error}."),
             )
         })?;
+        let now = self.world.now();
+        let checked = check_jobs(self, self.world, &source, &Rc::new(snapshot), now);
+        if !checked.problems.is_empty() {
+            return Err(invalid(checked.problems));
+        }
+        messages.extend(checked.messages);
         let changes = plan(&current.document, &source.document);
         for (text, zone) in &resolution.zones {
             let before = current.resolution.zones.get(text);

@@ -5,7 +5,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::envelope::{read_body, success};
-use crate::gateway::{Code, Gateway, Question, Refusal, Reply, World};
+use crate::jobs::Platform;
+use crate::gateway::{Code, Gateway, Question, Refusal, Reply};
 use crate::model::Timestamp;
 use crate::store::Database;
 
@@ -25,7 +26,7 @@ struct Asked {
     at: Option<Timestamp>,
 }
 
-impl<D: Database, W: World> Gateway<'_, D, W> {
+impl<D: Database, W: Platform> Gateway<'_, D, W> {
     /// `POST /decide` `{principal, method, path, query?, body?, source_ip?, at?}` →
     /// `{decision, grant, reason, operation}`. Never calls upstream.
     pub(super) async fn decide_question(&self) -> Result<Reply<W::Response>, Refusal> {

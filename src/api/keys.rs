@@ -8,7 +8,8 @@ use super::envelope::{read_body, success};
 use super::route::{Admitted, Call, change_refusal, store_refusal};
 use crate::audit::Action;
 use crate::config::document::PrincipalKind;
-use crate::gateway::{Code, Gateway, Refusal, Reply, World};
+use crate::jobs::Platform;
+use crate::gateway::{Code, Gateway, Refusal, Reply};
 use crate::identity::{Key, KeyId, KeyRecord, KeyState};
 use crate::model::Timestamp;
 use crate::store::Database;
@@ -51,7 +52,7 @@ struct Shown {
     legacy: bool,
 }
 
-impl<D: Database, W: World> Gateway<'_, D, W> {
+impl<D: Database, W: Platform> Gateway<'_, D, W> {
     /// `POST /principals/{name}/keys` `{expires_on?, note?, legacy?}` → `{id, key, expires_on}`, the
     /// only time the key is seen.
     pub(super) async fn mint_key(

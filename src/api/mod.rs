@@ -1,4 +1,4 @@
-//! Zonekeeper's own API, `/api/v1`: configuration, keys, decisions, audit.
+//! Zonekeeper's own API, `/api/v1`: configuration, keys, decisions, audit, jobs, runs, snapshots.
 //!
 //! Owns the routes, who may use them and the shapes of their answers. The root key opens all of it,
 //! the `Zonekeeper …` permission groups what they name; neither opens `/client/v4`. Every change is
@@ -8,8 +8,11 @@ mod audit;
 mod config;
 mod decide;
 mod envelope;
+mod jobs;
 mod keys;
 mod resolve;
 mod route;
+mod runs;
+mod snapshots;
 
 pub use route::{API_PREFIX, ROUTES, Route, RouteInfo};

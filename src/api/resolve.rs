@@ -8,7 +8,8 @@ use serde::de::DeserializeOwned;
 
 use crate::config::document::Document;
 use crate::config::{AccountRef, Name, Resolution, ZoneRef, names_to_resolve};
-use crate::gateway::{Code, Gateway, Refusal, World};
+use crate::jobs::Platform;
+use crate::gateway::{Code, Gateway, Refusal, Snapshot};
 use crate::model::{AccountId, ZoneId};
 use crate::store::Database;
 use crate::upstream::Envelope;
@@ -36,7 +37,7 @@ struct AccountItem {
     name: String,
 }
 
-impl<D: Database, W: World> Gateway<'_, D, W> {
+impl<D: Database, W: Platform> Gateway<'_, D, W> {
     /// Looks up every zone and account the document names. What upstream does not have is left
     /// out: [`Resolution::missing`] tells.
     ///
@@ -78,6 +79,47 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
             })
             .collect();
         Ok(Resolution { zones, accounts })
+    }
+
+    /// The zones that a run's parameters name, patterns aside: as the configuration knows them, or
+    /// else as upstream does.
+    ///
+    /// # Errors
+    /// [`Refusal`] naming the first that does not exist, or when upstream cannot be asked.
+    pub(super) async fn zones_of_run(
+        &self,
+        snapshot: &Snapshot,
+        texts: &[&str],
+    ) -> Result<Vec<(ZoneId, String)>, Refusal> {
+        let mut found = Vec::new();
+        let mut unknown = Vec::new();
+        for (index, &text) in texts.iter().enumerate() {
+            match snapshot.config.resolution.zones.get(text) {
+                _ if text.contains('*') => {}
+                Some(zone) => found.push((zone.id, zone.name.clone())),
+                None => unknown.push(Name {
+                    text,
+                    field: format!("params.zones[{index}]"),
+                }),
+            }
+        }
+        let mut zones = self
+            .look_up("/zones", &unknown, |zone: &ZoneItem| {
+                (zone.id.to_string(), zone.name.clone())
+            })
+            .await?;
+        for name in &unknown {
+            let Some(zone) = zones.remove(name.text) else {
+                let message = format!(
+                    "The field `{}` names {:?}, and there is no such zone. Nothing was started.",
+                    name.field, name.text
+                );
+                return Err(Refusal::new(Code::InvalidParams, message));
+            };
+            self.view.learn_zone_name(zone.id, zone.name.clone());
+            found.push((zone.id, zone.name));
+        }
+        Ok(found)
     }
 
     async fn look_up<T: DeserializeOwned>(

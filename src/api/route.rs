@@ -6,8 +6,9 @@ use serde_json::json;
 use super::envelope::success;
 use crate::audit::{Action, Event, What, Who};
 use crate::catalog::{GroupId, group_named};
+use crate::jobs::Platform;
 use crate::gateway::{
-    After, BodyFault, Code, Finished, Gateway, Inbound, Refusal, Reply, World, is_root_key,
+    After, BodyFault, Code, Finished, Gateway, Inbound, Refusal, Reply, is_root_key,
     sanitised,
 };
 use crate::store::{Database, StoreError};
@@ -38,6 +39,38 @@ pub enum Route<'p> {
     Audit,
     /// `GET /whoami`
     Whoami,
+    /// `GET /jobs`
+    ListJobs,
+    /// `GET /jobs/{name}`
+    ReadJob(&'p str),
+    /// `POST /jobs/{name}/pause`
+    PauseJob(&'p str),
+    /// `POST /jobs/{name}/resume`
+    ResumeJob(&'p str),
+    /// `POST /jobs/{name}/runs`
+    StartRun(&'p str),
+    /// `GET /runs`
+    ListRuns,
+    /// `GET /runs/{id}`
+    ReadRun(&'p str),
+    /// `GET /runs/{id}/steps`
+    ReadSteps(&'p str),
+    /// `GET /runs/{id}/events`
+    ReadEvents(&'p str),
+    /// `POST /runs/{id}/cancel`
+    CancelRun(&'p str),
+    /// `POST /runs/{id}/retry`
+    RetryRun(&'p str),
+    /// `GET /alarms`
+    ListAlarms,
+    /// `GET /snapshots`
+    ListSnapshots,
+    /// `GET /snapshots/{id}`
+    ReadSnapshot(&'p str),
+    /// `GET /snapshots/{id}/difference`
+    Difference(&'p str),
+    /// `GET /snapshots/{id}/export`
+    Export(&'p str),
     /// Documented, not built.
     NotBuilt,
 }
@@ -105,11 +138,93 @@ pub const ROUTES: &[RouteInfo] = &[
         path: "/whoami",
         group: "",
     },
+    RouteInfo {
+        method: "GET",
+        path: "/jobs",
+        group: JOBS_READ,
+    },
+    RouteInfo {
+        method: "GET",
+        path: "/jobs/{name}",
+        group: JOBS_READ,
+    },
+    RouteInfo {
+        method: "POST",
+        path: "/jobs/{name}/pause",
+        group: JOBS_RUN,
+    },
+    RouteInfo {
+        method: "POST",
+        path: "/jobs/{name}/resume",
+        group: JOBS_RUN,
+    },
+    RouteInfo {
+        method: "POST",
+        path: "/jobs/{name}/runs",
+        group: JOBS_RUN,
+    },
+    RouteInfo {
+        method: "GET",
+        path: "/runs",
+        group: JOBS_READ,
+    },
+    RouteInfo {
+        method: "GET",
+        path: "/runs/{id}",
+        group: JOBS_READ,
+    },
+    RouteInfo {
+        method: "GET",
+        path: "/runs/{id}/steps",
+        group: JOBS_READ,
+    },
+    RouteInfo {
+        method: "GET",
+        path: "/runs/{id}/events",
+        group: JOBS_READ,
+    },
+    RouteInfo {
+        method: "POST",
+        path: "/runs/{id}/cancel",
+        group: JOBS_RUN,
+    },
+    RouteInfo {
+        method: "POST",
+        path: "/runs/{id}/retry",
+        group: JOBS_RUN,
+    },
+    RouteInfo {
+        method: "GET",
+        path: "/alarms",
+        group: JOBS_READ,
+    },
+    RouteInfo {
+        method: "GET",
+        path: "/snapshots",
+        group: JOBS_READ,
+    },
+    RouteInfo {
+        method: "GET",
+        path: "/snapshots/{id}",
+        group: JOBS_READ,
+    },
+    RouteInfo {
+        method: "GET",
+        path: "/snapshots/{id}/difference",
+        group: JOBS_READ,
+    },
+    RouteInfo {
+        method: "GET",
+        path: "/snapshots/{id}/export",
+        group: JOBS_READ,
+    },
 ];
 
 const CONFIG_READ: &str = "Zonekeeper Config Read";
 const CONFIG_WRITE: &str = "Zonekeeper Config Write";
 const AUDIT_READ: &str = "Zonekeeper Audit Read";
+const JOBS_READ: &str = "Zonekeeper Jobs Read";
+const JOBS_RUN: &str = "Zonekeeper Jobs Run";
 
 /// The first segments of what the design documents beyond [`ROUTES`].
 const NOT_BUILT: &[&str] = &[
@@ -119,11 +234,8 @@ const NOT_BUILT: &[&str] = &[
     "deploys",
     "grants",
     "hooks",
-    "jobs",
     "openapi.json",
     "principals",
-    "runs",
-    "snapshots",
     "usage",
 ];
 
@@ -143,6 +255,22 @@ impl<'p> Route<'p> {
             ("POST", ["decide"]) => Self::Decide,
             ("GET", ["audit"]) => Self::Audit,
             ("GET", ["whoami"]) => Self::Whoami,
+            ("GET", ["jobs"]) => Self::ListJobs,
+            ("GET", ["jobs", name]) => Self::ReadJob(name),
+            ("POST", ["jobs", name, "pause"]) => Self::PauseJob(name),
+            ("POST", ["jobs", name, "resume"]) => Self::ResumeJob(name),
+            ("POST", ["jobs", name, "runs"]) => Self::StartRun(name),
+            ("GET", ["runs"]) => Self::ListRuns,
+            ("GET", ["runs", id]) => Self::ReadRun(id),
+            ("GET", ["runs", id, "steps"]) => Self::ReadSteps(id),
+            ("GET", ["runs", id, "events"]) => Self::ReadEvents(id),
+            ("POST", ["runs", id, "cancel"]) => Self::CancelRun(id),
+            ("POST", ["runs", id, "retry"]) => Self::RetryRun(id),
+            ("GET", ["alarms"]) => Self::ListAlarms,
+            ("GET", ["snapshots"]) => Self::ListSnapshots,
+            ("GET", ["snapshots", id]) => Self::ReadSnapshot(id),
+            ("GET", ["snapshots", id, "difference"]) => Self::Difference(id),
+            ("GET", ["snapshots", id, "export"]) => Self::Export(id),
             (_, [first, ..]) if NOT_BUILT.contains(first) => Self::NotBuilt,
             _ => return None,
         })
@@ -158,6 +286,22 @@ impl<'p> Route<'p> {
                 Some(CONFIG_WRITE)
             }
             Self::Audit => Some(AUDIT_READ),
+            Self::ListJobs
+            | Self::ReadJob(_)
+            | Self::ListRuns
+            | Self::ReadRun(_)
+            | Self::ReadSteps(_)
+            | Self::ReadEvents(_)
+            | Self::ListAlarms
+            | Self::ListSnapshots
+            | Self::ReadSnapshot(_)
+            | Self::Difference(_)
+            | Self::Export(_) => Some(JOBS_READ),
+            Self::PauseJob(_)
+            | Self::ResumeJob(_)
+            | Self::StartRun(_)
+            | Self::CancelRun(_)
+            | Self::RetryRun(_) => Some(JOBS_RUN),
             Self::Whoami | Self::NotBuilt => None,
         }
     }
@@ -175,6 +319,19 @@ impl<'p> Route<'p> {
             Self::Decide => "zonekeeper-decide",
             Self::Audit => "zonekeeper-audit-read",
             Self::Whoami => "zonekeeper-whoami",
+            Self::ListJobs | Self::ReadJob(_) => "zonekeeper-job-read",
+            Self::PauseJob(_) => "zonekeeper-job-pause",
+            Self::ResumeJob(_) => "zonekeeper-job-resume",
+            Self::StartRun(_) => "zonekeeper-run-start",
+            Self::ListRuns | Self::ReadRun(_) | Self::ReadSteps(_) | Self::ReadEvents(_) => {
+                "zonekeeper-run-read"
+            }
+            Self::CancelRun(_) => "zonekeeper-run-cancel",
+            Self::RetryRun(_) => "zonekeeper-run-retry",
+            Self::ListAlarms => "zonekeeper-alarm-read",
+            Self::ListSnapshots | Self::ReadSnapshot(_) | Self::Difference(_) | Self::Export(_) => {
+                "zonekeeper-snapshot-read"
+            }
             Self::NotBuilt => "unknown",
         }
     }
@@ -198,6 +355,22 @@ impl<'p> Route<'p> {
             Self::Decide => "call for a decision".to_owned(),
             Self::Audit => "read the audit log".to_owned(),
             Self::Whoami => "read who it is".to_owned(),
+            Self::ListJobs => "list jobs".to_owned(),
+            Self::ReadJob(name) => format!("read job {}", sanitised(name, 64)),
+            Self::PauseJob(name) => format!("pause job {}", sanitised(name, 64)),
+            Self::ResumeJob(name) => format!("resume job {}", sanitised(name, 64)),
+            Self::StartRun(name) => format!("start a run of job {}", sanitised(name, 64)),
+            Self::ListRuns => "list runs".to_owned(),
+            Self::ReadRun(id) | Self::ReadSteps(id) | Self::ReadEvents(id) => {
+                format!("read run {}", sanitised(id, 32))
+            }
+            Self::CancelRun(id) => format!("cancel run {}", sanitised(id, 32)),
+            Self::RetryRun(id) => format!("retry run {}", sanitised(id, 32)),
+            Self::ListAlarms => "list alarms".to_owned(),
+            Self::ListSnapshots => "list snapshots".to_owned(),
+            Self::ReadSnapshot(id) | Self::Difference(id) | Self::Export(id) => {
+                format!("read snapshot {}", sanitised(id, 32))
+            }
             Self::NotBuilt => "call a route that is not built".to_owned(),
         })
     }
@@ -246,8 +419,13 @@ pub(super) fn store_refusal(error: &StoreError) -> Refusal {
     }
 }
 
-fn not_built(inbound: &Inbound<'_>) -> Option<Refusal> {
-    let header = inbound.unsupported?;
+fn not_built(inbound: &Inbound<'_>, route: &Route<'_>) -> Option<Refusal> {
+    // Starting a run is what is done once for each key; elsewhere keys are not built.
+    let key = inbound
+        .idempotency_key
+        .filter(|_| !matches!(route, Route::StartRun(_)))
+        .map(|_| "idempotency-key");
+    let header = inbound.unsupported.or(key)?;
     let message = format!(
         "The header {header} asks for something this version does not have, so the call was not carried out."
     );
@@ -266,7 +444,7 @@ pub(super) fn change_refusal(error: &StoreError) -> Refusal {
     }
 }
 
-impl<D: Database, W: World> Gateway<'_, D, W> {
+impl<D: Database, W: Platform> Gateway<'_, D, W> {
     /// Every request below `/api/v1`; `path` is what follows that.
     ///
     /// 1. A route that does not exist is 404.
@@ -340,7 +518,7 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
             source_ip: source_ip.clone(),
             run: None,
         };
-        if let Some(refusal) = not_built(call.inbound) {
+        if let Some(refusal) = not_built(call.inbound, route) {
             return Err((nobody("a credential that was not looked at"), refusal)); // (2)
         }
         let credential = call.inbound.credentials.credential().map_err(|error| {
@@ -461,6 +639,22 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
                 json!({"principal": admitted.who.principal, "credential": admitted.who.credential}),
                 &[],
             ),
+            Route::ListJobs => self.list_jobs(None).await,
+            Route::ReadJob(name) => self.list_jobs(Some(name)).await,
+            Route::PauseJob(name) => self.pause_job(call, admitted, name, true).await,
+            Route::ResumeJob(name) => self.pause_job(call, admitted, name, false).await,
+            Route::StartRun(name) => self.start_run(call, admitted, name).await,
+            Route::ListRuns => self.list_runs(call).await,
+            Route::ReadRun(id) => self.read_run(id).await,
+            Route::ReadSteps(id) => self.read_steps(call, id).await,
+            Route::ReadEvents(id) => self.read_events(call, id).await,
+            Route::CancelRun(id) => self.cancel_run(call, admitted, id).await,
+            Route::RetryRun(id) => self.retry_run(call, admitted, id).await,
+            Route::ListAlarms => self.list_alarms().await,
+            Route::ListSnapshots => self.list_snapshots(call).await,
+            Route::ReadSnapshot(id) => self.read_snapshot(id).await,
+            Route::Difference(id) => self.snapshot_difference(call, id).await,
+            Route::Export(id) => self.export_snapshot(id).await,
             Route::NotBuilt => Err(Refusal::new(
                 Code::NotBuilt,
                 "This route is documented but not built in this version.",
@@ -544,6 +738,6 @@ mod tests {
         assert_eq!(Route::of("DELETE", "/config"), None);
         assert_eq!(Route::of("GET", "/config/"), None);
         assert_eq!(Route::of("GET", ""), None);
-        assert_eq!(Route::of("GET", "/jobs"), Some(Route::NotBuilt));
+        assert_eq!(Route::of("GET", "/deploys"), Some(Route::NotBuilt));
     }
 }

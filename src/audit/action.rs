@@ -11,6 +11,7 @@ pub struct Action(String);
 /// The verbs an action may begin with, and their past.
 const VERBS: &[(&str, &str)] = &[
     ("apply", "applied"),
+    ("cancel", "cancelled"),
     ("call", "called"),
     ("change", "changed"),
     ("create", "created"),
@@ -19,11 +20,15 @@ const VERBS: &[(&str, &str)] = &[
     ("import", "imported"),
     ("list", "listed"),
     ("mint", "minted"),
+    ("pause", "paused"),
     ("purge", "purged"),
     ("read", "read"),
     ("replace", "replaced"),
+    ("resume", "resumed"),
+    ("retry", "retried"),
     ("revoke", "revoked"),
     ("roll", "rolled"),
+    ("start", "started"),
     ("verify", "verified"),
 ];
 

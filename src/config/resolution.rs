@@ -42,7 +42,8 @@ impl Name<'_> {
     }
 }
 
-/// Every zone and account that the grants name, but for `*`.
+/// Every zone and account that the grants name, but for `*`, and every zone that jobs name: in the
+/// parameters of every kind, `zones` is a list of zones, each a name, an id or a pattern with `*`.
 #[must_use]
 pub fn names_to_resolve(document: &Document) -> Names<'_> {
     let mut names = Names::default();
@@ -64,6 +65,26 @@ pub fn names_to_resolve(document: &Document) -> Names<'_> {
             &mut known_accounts,
             &mut names.accounts,
         );
+    }
+    let jobs = At::Root;
+    let jobs = jobs.key("jobs");
+    for (index, job) in document.jobs.iter().enumerate() {
+        let at = jobs.item(index);
+        let at = at.key("params");
+        let zones = at.key("zones");
+        let Some(serde_json::Value::Array(texts)) = job.params.get("zones") else {
+            continue;
+        };
+        for (index, text) in texts.iter().enumerate() {
+            if let Some(text) = text.as_str().filter(|text| !text.contains('*'))
+                && known_zones.insert(text)
+            {
+                names.zones.push(Name {
+                    text,
+                    field: zones.item(index).to_path().to_string(),
+                });
+            }
+        }
     }
     names
 }

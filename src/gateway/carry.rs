@@ -24,10 +24,10 @@ use crate::upstream::{BUFFERED_ANSWER_CAP, Outcome};
 pub struct Acting<'a> {
     /// The principal it acts as.
     pub principal: &'a str,
-    /// The job's name.
-    pub job: &'a str,
-    /// The run.
-    pub run: RunId,
+    /// What stands for a credential on record, such as `job nightly, run …`.
+    pub credential: &'a str,
+    /// The run, where it is one.
+    pub run: Option<RunId>,
     /// How it is held and which of its steps the call is; a write needs one.
     pub step: Option<(Hold, u32)>,
     /// The JSON body.
@@ -38,9 +38,9 @@ impl Acting<'_> {
     pub(super) fn who(&self) -> Who {
         Who {
             principal: Some(self.principal.to_owned()),
-            credential: format!("job {}, run {}", self.job, self.run),
+            credential: self.credential.to_owned(),
             source_ip: None,
-            run: Some(self.run),
+            run: self.run,
         }
     }
 

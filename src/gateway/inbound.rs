@@ -68,6 +68,8 @@ pub struct Inbound<'a> {
     pub content_length: Option<u64>,
     /// Whether the caller wants another protocol.
     pub upgrade: bool,
+    /// `Idempotency-Key`.
+    pub idempotency_key: Option<&'a str>,
     /// The first header that asks for something not built.
     pub unsupported: Option<&'a str>,
     /// The fault to inject.
@@ -128,7 +130,7 @@ impl<'a> Inbound<'a> {
                 "upgrade" => inbound.upgrade = true,
                 #[cfg(feature = "faults")]
                 FAULT_HEADER => inbound.fault = Some(value),
-                "idempotency-key" => inbound.unsupported = Some(name),
+                "idempotency-key" => inbound.idempotency_key = Some(value),
                 _ if name.starts_with(OWN_HEADER_PREFIX) => inbound.unsupported = Some(name),
                 _ => {}
             }
@@ -162,10 +164,8 @@ mod tests {
             Inbound::parse("GET\nu\nzonekeeper-dry-run:true").unsupported,
             Some("zonekeeper-dry-run")
         );
-        assert_eq!(
-            Inbound::parse("GET\nu\nidempotency-key:x").unsupported,
-            Some("idempotency-key")
-        );
+        let keyed = Inbound::parse("GET\nu\nidempotency-key:x");
+        assert_eq!(keyed.idempotency_key, Some("x"));
     }
 
     #[test]

@@ -238,7 +238,8 @@ pub(super) fn supported(received: &Received<'_>) -> Step<Verb> {
             "Websockets and other upgraded connections are not handed through.",
         )));
     }
-    if let Some(header) = inbound.unsupported {
+    let key = inbound.idempotency_key.map(|_| "idempotency-key");
+    if let Some(header) = inbound.unsupported.or(key) {
         return Err(received.stop(Refusal::new(
             Code::NotBuilt,
             format!("The header {header} asks for something this version does not have, so the call was not carried out."),

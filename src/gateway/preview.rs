@@ -1,12 +1,14 @@
 //! Answers what would happen to a call, without making it.
 
+use std::rc::Rc;
+
 use super::call::{Authenticated, Received, Stopped};
 use super::deps::{Gateway, World};
 use super::inbound::{Inbound, Verb};
 use super::judge;
 use super::refusal::{Code, Refusal};
 use super::target::{RawTarget, below_prefix};
-use super::view::Caller;
+use super::view::{Caller, Snapshot};
 use crate::model::Timestamp;
 use crate::store::Database;
 
@@ -55,6 +57,18 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
             self.world.log(&format!("preview: {error}"));
             super::call::store_unavailable()
         })?;
+        self.preview_under(snapshot, question)
+    }
+
+    /// The same, under a configuration that need not be in force.
+    ///
+    /// # Errors
+    /// [`Refusal`] when the question itself makes no sense.
+    pub fn preview_under(
+        &self,
+        snapshot: Rc<Snapshot>,
+        question: &Question<'_>,
+    ) -> Result<Preview, Refusal> {
         let invalid = |message: &str| Refusal::new(Code::InvalidParams, message);
         let path = below_prefix(question.path)
             .ok_or_else(|| invalid("The field `path` must begin with /client/v4/."))?;

@@ -41,6 +41,8 @@ pub enum Code {
     InvalidConfig,
     /// A parameter is wrong.
     InvalidParams,
+    /// The idempotency key was used with something else.
+    IdempotencyMismatch,
     /// The gateway does not proxy such calls.
     NotProxied,
     /// It is documented and not built yet.
@@ -117,6 +119,7 @@ codes! {
     ConfigVersion 20030 "config_version" PRECONDITION_FAILED "The configuration in force is not the version that was expected. Read it again and plan anew."
     InvalidConfig 20031 "invalid_config" BAD_REQUEST "The configuration has errors; each message names line and field. Nothing was changed."
     InvalidParams 20032 "invalid_params" BAD_REQUEST "A parameter or field is missing, unknown or of the wrong form."
+    IdempotencyMismatch 20040 "idempotency_mismatch" UNPROCESSABLE_ENTITY "The Idempotency-Key was used within the last day with another body. Nothing was done."
     NotProxied 20060 "not_proxied" NOT_IMPLEMENTED "Websockets, event streams and methods other than GET, HEAD, POST, PUT, PATCH and DELETE are not handed through."
     NotBuilt 20061 "not_built" NOT_IMPLEMENTED "Documented, but not built in this version; it is refused rather than ignored."
     UpstreamUnknown 20070 "upstream_unknown" BAD_GATEWAY "Cloudflare's answer did not arrive or proves nothing. Of a write: it may have happened; the audit log tells once it is settled."

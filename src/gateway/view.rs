@@ -37,7 +37,11 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    fn new(config: StoredConfig) -> Result<Self, StoreError> {
+    /// Compiles a configuration.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] when it cannot be compiled.
+    pub fn new(config: StoredConfig) -> Result<Self, StoreError> {
         let policy = compile(&config.document, &config.resolution).map_err(|error| {
             StoreError::Corrupt(format!("config version {}: {error}", config.version))
         })?;

@@ -8,7 +8,7 @@
 //!   then finds out what became of it, or makes it again where that is harmless.
 //! - A message in the queue is only a hint that a run may be taken up. The sweeper sends it again.
 
-use super::hands::{BLOCK_MS, Desk};
+use super::hands::{BLOCK_MS, Desk, credential_of};
 use super::kind::{Check, JobKind, KindInfo, Plan, Trouble, Verified, kind_named};
 use super::pace::{pause_ms, rate_of};
 use super::platform::Platform;
@@ -26,7 +26,7 @@ pub const LEASE_MS: i64 = 60_000;
 /// (<https://developers.cloudflare.com/workers/platform/limits/#subrequests>).
 pub const SUBREQUESTS: u32 = 50;
 /// What one turn of the loop may need, its end included.
-const RESERVE: u32 = 12;
+const RESERVE: u32 = 10;
 /// Runs held at once, and of one kind.
 const AT_ONCE: (u32, u32) = (20, 6);
 /// A wait up to this long is spent in the invocation; a longer one in the queue.
@@ -158,14 +158,15 @@ impl<D: Database, P: Platform> Held<'_, '_, D, P> {
     /// One turn: decides what comes next and does it.
     async fn turn(&mut self) -> Result<Turn, Stopped> {
         let now = self.now();
-        if self.world().subrequests() + RESERVE > SUBREQUESTS {
-            return self.rest_until(now, None).await;
-        }
         let standing = Standing {
             steps: &self.steps,
             stops_at_refusal: self.info.stops_at_refusal,
         };
-        match next(&self.run, standing, now) {
+        let next = next(&self.run, standing, now);
+        if self.world().subrequests() + self.reserve(&next, now) > SUBREQUESTS {
+            return self.rest_until(now, None).await;
+        }
+        match next {
             Next::Plan => self.plan().await,
             Next::Carry(number) => self.carry_out(number).await,
             Next::WaitFor(number, until) => {
@@ -183,6 +184,29 @@ impl<D: Database, P: Platform> Held<'_, '_, D, P> {
             }
             Next::GiveUp(reason) => self.finish(RunState::Failed, reason, &[], None).await,
         }
+    }
+
+    /// Subrequests that a turn may need.
+    fn reserve(&self, next: &Next, now: Timestamp) -> u32 {
+        let is_heavy = match next {
+            Next::Plan | Next::Conclude => true,
+            Next::Resolve(_) => !self.info.repeats_unknown,
+            Next::Carry(number) => {
+                let is_own = self
+                    .steps
+                    .iter()
+                    .any(|step| step.number == *number && step.is_own);
+                is_own || (!self.info.repeats_unknown && !self.is_fresh(now))
+            }
+            _ => false,
+        };
+        RESERVE + if is_heavy { self.info.subrequests } else { 0 }
+    }
+
+    /// Whether the world was looked at a short while ago.
+    fn is_fresh(&self, now: Timestamp) -> bool {
+        self.checked_at
+            .is_some_and(|at| (0..FRESH_MS).contains(&now.ms_since(at)))
     }
 
     async fn plan(&mut self) -> Result<Turn, Stopped> {
@@ -254,10 +278,7 @@ impl<D: Database, P: Platform> Held<'_, '_, D, P> {
             return Ok(Turn::Over);
         };
         let now = self.now();
-        let is_fresh = self
-            .checked_at
-            .is_some_and(|at| (0..FRESH_MS).contains(&now.ms_since(at)));
-        if self.run.stage == Stage::Apply && !is_fresh {
+        if self.run.stage == Stage::Apply && !self.is_fresh(now) {
             match self.check(index).await? {
                 Ok(Check::AsPlanned) => self.checked_at = Some(self.now()),
                 Ok(Check::StepHappened) => {
@@ -340,10 +361,11 @@ impl<D: Database, P: Platform> Held<'_, '_, D, P> {
             lease_until: self.now().plus_ms(LEASE_MS),
         };
         let carried = {
+            let credential = credential_of(&self.run);
             let acting = Acting {
                 principal: &self.run.run_as,
-                job: &self.run.job,
-                run: self.run.id,
+                credential: &credential,
+                run: Some(self.run.id),
                 step: Some((hold, number)),
                 body,
             };

@@ -20,23 +20,29 @@ use crate::upstream::{Envelope, Outcome};
 /// (<https://developers.cloudflare.com/fundamentals/api/reference/limits/>).
 pub(super) const BLOCK_MS: i64 = 300_000;
 
-/// What the engine lends a kind.
-pub trait Hands {
+/// Reading as a principal, and blobs.
+pub trait Reads {
     /// The time.
     fn now(&self) -> Timestamp;
 
-    /// The run.
-    fn run(&self) -> &Run;
+    /// The principal's name.
+    fn principal(&self) -> &str;
 
-    /// Reads from the v4 API as the run's principal, through the same gate as everybody. `target` is
-    /// path below `/client/v4` and query. Gives the answer's envelope.
+    /// Reads from the v4 API as the principal, through the same gate as everybody. `target` is path
+    /// below `/client/v4` and query. Gives the answer's envelope.
     fn read(&self, target: String) -> Task<'_, Envelope>;
-
-    /// Stores a blob.
-    fn put_blob<'a>(&'a self, key: &'a str, bytes: Vec<u8>) -> Task<'a, ()>;
 
     /// Reads a blob that must be there; a copy that is not there yet is a reason to wait.
     fn blob<'a>(&'a self, key: &'a str) -> Task<'a, Vec<u8>>;
+}
+
+/// What the engine lends a kind.
+pub trait Hands: Reads {
+    /// The run.
+    fn run(&self) -> &Run;
+
+    /// Stores a blob.
+    fn put_blob<'a>(&'a self, key: &'a str, bytes: Vec<u8>) -> Task<'a, ()>;
 
     /// Deletes a blob.
     fn delete_blob<'a>(&'a self, key: &'a str) -> Task<'a, ()>;
@@ -50,30 +56,67 @@ pub trait Hands {
     /// The newest snapshot of a zone that was taken at or before then.
     fn newest_snapshot(&self, zone: ZoneId, at: Option<Timestamp>) -> Task<'_, Option<Snapshot>>;
 
-    /// Gives up all but the newest `keep` snapshots of the run's job and zone; names some whose blobs
-    /// are to be deleted, and in how many blobs each is.
-    fn give_up_snapshots(&self, zone: ZoneId, keep: u32) -> Task<'_, Vec<(SnapshotId, u32)>>;
+    /// Gives up all but the newest `keep` snapshots of the run's job and zone.
+    fn give_up_snapshots(&self, zone: ZoneId, keep: u32) -> Task<'_, ()>;
+
+    /// Some snapshots of the run's job that were given up and whose blobs may be there still, and in
+    /// how many blobs each is.
+    fn given_up_snapshots(&self) -> Task<'_, Vec<(SnapshotId, u32)>>;
 
     /// Forgets a snapshot whose blobs are gone.
     fn forget_snapshot(&self, id: SnapshotId) -> Task<'_, ()>;
 }
 
+/// Reads as a principal and keeps account of it.
+#[derive(Debug)]
+pub struct Reader<'a, D, P> {
+    gateway: Gateway<'a, D, P>,
+    principal: &'a str,
+    credential: String,
+    run: Option<RunId>,
+    calls: Cell<u32>,
+    events: RefCell<Vec<Event>>,
+}
+
 /// The engine's hands, lent for one piece of a run.
 #[derive(Debug)]
 pub(super) struct Desk<'a, D, P> {
-    gateway: Gateway<'a, D, P>,
+    reader: Reader<'a, D, P>,
     run: &'a Run,
-    calls: Cell<u32>,
-    events: RefCell<Vec<Event>>,
 }
 
 fn stored(error: StoreError) -> Trouble {
     Trouble::Again(format!("The store failed: {error}."))
 }
 
+/// What stands for a credential in the audit entries of a run.
+pub(super) fn credential_of(run: &Run) -> String {
+    format!("job {}, run {}", run.job, run.id)
+}
+
 impl<'a, D: Database, P: Platform> Desk<'a, D, P> {
     /// Hands for `run`.
     pub(super) fn new(gateway: &Gateway<'a, D, P>, run: &'a Run) -> Self {
+        Self {
+            reader: Reader::new(gateway, &run.run_as, credential_of(run), Some(run.id)),
+            run,
+        }
+    }
+
+    /// See [`Reader::put_down`].
+    pub(super) async fn put_down(self) -> Result<u32, StoreError> {
+        self.reader.put_down().await
+    }
+}
+
+impl<'a, D: Database, P: Platform> Reader<'a, D, P> {
+    /// A reader as `principal`; `credential` says on record how it comes to be that.
+    pub fn new(
+        gateway: &Gateway<'a, D, P>,
+        principal: &'a str,
+        credential: String,
+        run: Option<RunId>,
+    ) -> Self {
         Self {
             gateway: Gateway {
                 settings: gateway.settings,
@@ -81,17 +124,19 @@ impl<'a, D: Database, P: Platform> Desk<'a, D, P> {
                 store: gateway.store,
                 world: gateway.world,
             },
+            principal,
+            credential,
             run,
             calls: Cell::new(0),
             events: RefCell::default(),
         }
     }
 
-    /// Upstream calls made with them so far; stores the audit entries of the reads among them.
+    /// Upstream calls made so far; stores the audit entries of the reads among them.
     ///
     /// # Errors
     /// [`StoreError`] when those cannot be stored.
-    pub(super) async fn put_down(self) -> Result<u32, StoreError> {
+    pub async fn put_down(self) -> Result<u32, StoreError> {
         let mut events = self.events.into_inner();
         // A batch of events is one bound text.
         for events in events.chunks_mut(100) {
@@ -110,11 +155,11 @@ impl<'a, D: Database, P: Platform> Desk<'a, D, P> {
         Ok(self.calls.get())
     }
 
-    async fn read_as_run(&self, target: &str) -> Result<Envelope, Trouble> {
+    async fn read_through(&self, target: &str) -> Result<Envelope, Trouble> {
         let acting = Acting {
-            principal: &self.run.run_as,
-            job: &self.run.job,
-            run: self.run.id,
+            principal: self.principal,
+            credential: &self.credential,
+            run: self.run,
             step: None,
             body: None,
         };
@@ -173,21 +218,17 @@ impl<'a, D: Database, P: Platform> Desk<'a, D, P> {
     }
 }
 
-impl<D: Database, P: Platform> Hands for Desk<'_, D, P> {
+impl<D: Database, P: Platform> Reads for Reader<'_, D, P> {
     fn now(&self) -> Timestamp {
         self.gateway.world.now()
     }
 
-    fn run(&self) -> &Run {
-        self.run
+    fn principal(&self) -> &str {
+        self.principal
     }
 
     fn read(&self, target: String) -> Task<'_, Envelope> {
-        Box::pin(async move { self.read_as_run(&target).await })
-    }
-
-    fn put_blob<'a>(&'a self, key: &'a str, bytes: Vec<u8>) -> Task<'a, ()> {
-        blobs(self.gateway.world.put_blob(key, bytes))
+        Box::pin(async move { self.read_through(&target).await })
     }
 
     fn blob<'a>(&'a self, key: &'a str) -> Task<'a, Vec<u8>> {
@@ -196,20 +237,48 @@ impl<D: Database, P: Platform> Hands for Desk<'_, D, P> {
             blob.ok_or_else(|| Trouble::Again(format!("The blob {key} is not there (yet).")))
         })
     }
+}
+
+impl<D: Database, P: Platform> Reads for Desk<'_, D, P> {
+    fn now(&self) -> Timestamp {
+        self.reader.now()
+    }
+
+    fn principal(&self) -> &str {
+        self.reader.principal()
+    }
+
+    fn read(&self, target: String) -> Task<'_, Envelope> {
+        self.reader.read(target)
+    }
+
+    fn blob<'a>(&'a self, key: &'a str) -> Task<'a, Vec<u8>> {
+        self.reader.blob(key)
+    }
+}
+
+impl<D: Database, P: Platform> Hands for Desk<'_, D, P> {
+    fn run(&self) -> &Run {
+        self.run
+    }
+
+    fn put_blob<'a>(&'a self, key: &'a str, bytes: Vec<u8>) -> Task<'a, ()> {
+        blobs(self.reader.gateway.world.put_blob(key, bytes))
+    }
 
     fn delete_blob<'a>(&'a self, key: &'a str) -> Task<'a, ()> {
-        blobs(self.gateway.world.delete_blob(key))
+        blobs(self.reader.gateway.world.delete_blob(key))
     }
 
     fn put_snapshot<'a>(&'a self, snapshot: &'a Snapshot) -> Task<'a, ()> {
         Box::pin(async move {
-            let done = self.gateway.store.put_snapshot(snapshot).await;
+            let done = self.reader.gateway.store.put_snapshot(snapshot).await;
             done.map_err(stored)
         })
     }
 
     fn snapshot(&self, id: SnapshotId) -> Task<'_, Option<Snapshot>> {
-        Box::pin(async move { self.gateway.store.snapshot(id).await.map_err(stored) })
+        Box::pin(async move { self.reader.gateway.store.snapshot(id).await.map_err(stored) })
     }
 
     fn newest_snapshot(&self, zone: ZoneId, at: Option<Timestamp>) -> Task<'_, Option<Snapshot>> {
@@ -217,6 +286,7 @@ impl<D: Database, P: Platform> Hands for Desk<'_, D, P> {
             let zone = zone.to_string();
             let before = at.map(|at| at.plus_ms(1));
             let mut found = self
+                .reader
                 .gateway
                 .store
                 .snapshots(Some(&zone), before, 1)
@@ -226,20 +296,26 @@ impl<D: Database, P: Platform> Hands for Desk<'_, D, P> {
         })
     }
 
-    fn give_up_snapshots(&self, zone: ZoneId, keep: u32) -> Task<'_, Vec<(SnapshotId, u32)>> {
+    fn give_up_snapshots(&self, zone: ZoneId, keep: u32) -> Task<'_, ()> {
         Box::pin(async move {
-            let now = self.gateway.world.now();
-            let store = self.gateway.store;
-            store
-                .give_up_snapshots(&self.run.job, zone, keep, 5, now)
-                .await
-                .map_err(stored)
+            let now = self.reader.now();
+            let store = self.reader.gateway.store;
+            let done = store.give_up_snapshots(&self.run.job, zone, keep, now).await;
+            done.map_err(stored)
+        })
+    }
+
+    fn given_up_snapshots(&self) -> Task<'_, Vec<(SnapshotId, u32)>> {
+        Box::pin(async move {
+            let store = self.reader.gateway.store;
+            let found = store.given_up_snapshots(&self.run.job, 20).await;
+            found.map_err(stored)
         })
     }
 
     fn forget_snapshot(&self, id: SnapshotId) -> Task<'_, ()> {
         Box::pin(async move {
-            let done = self.gateway.store.forget_snapshot(id).await;
+            let done = self.reader.gateway.store.forget_snapshot(id).await;
             done.map_err(stored)
         })
     }
@@ -262,7 +338,7 @@ pub fn snapshot_key(id: SnapshotId, n: u32) -> String {
 }
 
 /// A random id for a run; `None` when there is no randomness to be had.
-pub(super) fn new_run_id<P: Platform>(world: &P) -> Option<RunId> {
+pub fn new_run_id<P: Platform>(world: &P) -> Option<RunId> {
     let mut bytes = [0; 16];
     world
         .randomize(&mut bytes)

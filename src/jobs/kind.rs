@@ -136,10 +136,16 @@ pub struct KindInfo {
     /// Whether a step that may have happened is simply made again. Otherwise [`JobKind::check`] finds
     /// out.
     pub repeats_unknown: bool,
+    /// Subrequests that planning, verifying or a step of its own may need.
+    pub subrequests: u32,
 }
 
 /// Every kind there is. A new kind joins by its line here.
-pub const KINDS: &[KindInfo] = &[kinds::cache_purge::KIND];
+pub const KINDS: &[KindInfo] = &[
+    kinds::cache_purge::KIND,
+    kinds::dns_snapshot::KIND,
+    kinds::dns_restore::KIND,
+];
 
 /// The kind of this name.
 #[must_use]

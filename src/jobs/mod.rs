@@ -4,16 +4,24 @@
 //! Owns the engine, the scheduler and the kinds. A run acts as a principal: its calls pass the same
 //! gate as everybody's, and are decided again when they are made.
 
+mod alarm;
+mod check;
 mod engine;
 mod hands;
 mod kind;
 mod kinds;
 mod pace;
 mod platform;
+mod records;
+mod tick;
 
+pub use alarm::{Alarm, alarms};
+pub use check::{Checked, check_jobs, kind_of, why_not};
 pub use engine::{Engine, LEASE_MS, SUBREQUESTS};
-pub use hands::{Hands, snapshot_key};
+pub use hands::{Hands, Reader, Reads, new_run_id, snapshot_key};
 pub use kind::{
     Check, JobKind, KINDS, KindInfo, ParamsError, Plan, Sample, Task, Trouble, Verified, kind_named,
 };
 pub use platform::{Platform, PlatformError};
+pub use records::{current_records, load_snapshot};
+pub use tick::{Ticked, limits_of};

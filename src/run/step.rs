@@ -82,6 +82,8 @@ pub struct Step {
     pub state: StepState,
     /// Items it covers.
     pub items: u32,
+    /// Whether it is work of the kind's own rather than a call.
+    pub is_own: bool,
     /// What it does, in words.
     pub summary: String,
     /// How often it was begun.

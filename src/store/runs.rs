@@ -64,8 +64,9 @@ const CLAIM: &str = concat!(
 /// Binds: run.
 const PARAMS: &str = "SELECT params FROM run_params WHERE run = ?1";
 /// Binds: run. Steps of the plan in force.
-const STEPS: &str = "SELECT s.number, s.stage, s.state, s.items, s.summary, s.attempts, s.entry, s.detail FROM run_steps s \
-     JOIN runs r ON r.id = s.run AND r.replans = s.plan WHERE s.run = ?1 ORDER BY s.number";
+const STEPS: &str = "SELECT s.number, s.stage, s.state, s.items, s.summary, s.attempts, s.entry, s.detail, \
+     w.method IS NULL AS is_own FROM run_steps s JOIN runs r ON r.id = s.run AND r.replans = s.plan \
+     JOIN run_work w ON w.run = s.run AND w.number = s.number WHERE s.run = ?1 ORDER BY s.number";
 /// Binds: run, step.
 const WORK: &str =
     "SELECT method, target, body, bucket, cost FROM run_work WHERE run = ?1 AND number = ?2";
@@ -296,6 +297,7 @@ struct StepRow {
     attempts: u32,
     entry: Option<i64>,
     detail: Option<String>,
+    is_own: i64,
 }
 
 #[derive(Deserialize)]
@@ -375,6 +377,7 @@ fn into_step(row: StepRow) -> Result<Step, StoreError> {
         stage: word(row.stage)?,
         state: word(row.state)?,
         items: row.items,
+        is_own: row.is_own != 0,
         summary: row.summary,
         attempts: row.attempts,
         entry: row.entry.map(EntryId::from_stored),

@@ -151,8 +151,7 @@ impl<D: Database> Store<D> {
             .collect())
     }
 
-    /// Gives up all but the newest `keep` snapshots of a job and zone, and names those of the job
-    /// whose content may be there still, at most `limit`: their ids and numbers of blobs. One batch.
+    /// Gives up all but the newest `keep` snapshots of a job and zone. One statement.
     ///
     /// # Errors
     /// [`StoreError`] when the database failed; harmless to repeat.
@@ -161,30 +160,38 @@ impl<D: Database> Store<D> {
         job: &str,
         zone: ZoneId,
         keep: u32,
-        limit: u32,
         now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let statement = Statement::new(
+            GIVE_UP,
+            vec![
+                job.into(),
+                zone.to_string().into(),
+                i64::from(keep).into(),
+                now.unix_ms().into(),
+            ],
+        );
+        self.database.batch(vec![statement]).await.map(drop)
+    }
+
+    /// Snapshots of a job that were given up and whose content may be there still, at most `limit`:
+    /// their ids and numbers of blobs.
+    ///
+    /// # Errors
+    /// [`StoreError`] when they cannot be read.
+    pub async fn given_up_snapshots(
+        &self,
+        job: &str,
+        limit: u32,
     ) -> Result<Vec<(SnapshotId, u32)>, StoreError> {
         #[derive(Deserialize)]
         struct GivenUp {
             id: SnapshotId,
             chunks: u32,
         }
-        let mut results = self
-            .database
-            .batch(vec![
-                Statement::new(
-                    GIVE_UP,
-                    vec![
-                        job.into(),
-                        zone.to_string().into(),
-                        i64::from(keep).into(),
-                        now.unix_ms().into(),
-                    ],
-                ),
-                Statement::new(GIVEN_UP, vec![job.into(), i64::from(limit).into()]),
-            ])
-            .await?;
-        Ok(decode::<GivenUp>(take(&mut results, 1)?)?
+        let statement = Statement::new(GIVEN_UP, vec![job.into(), i64::from(limit).into()]);
+        let mut results = self.database.batch(vec![statement]).await?;
+        Ok(decode::<GivenUp>(take(&mut results, 0)?)?
             .into_iter()
             .map(|row| (row.id, row.chunks))
             .collect())

@@ -32,6 +32,7 @@ pub(in crate::jobs) const KIND: KindInfo = KindInfo {
     max_attempts: 5,
     stops_at_refusal: false,
     repeats_unknown: true,
+    subrequests: 25,
 };
 
 #[derive(Debug, Deserialize)]

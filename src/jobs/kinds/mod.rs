@@ -1,4 +1,6 @@
 //! The job kinds, one file each, and what several of them need.
 
 pub(super) mod cache_purge;
+pub(super) mod dns_restore;
+pub(super) mod dns_snapshot;
 mod zones;

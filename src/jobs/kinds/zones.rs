@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::jobs::hands::Hands;
+use crate::jobs::hands::Reads;
 use crate::jobs::kind::{ParamsError, Trouble};
 use crate::model::{AccountId, RecordName, RecordPattern, ZoneId};
 
@@ -74,7 +74,7 @@ pub(super) fn check_zone(text: &str, field: &str) -> Result<(), ParamsError> {
 }
 
 /// The zones that `texts` name, each once, in the order of the texts.
-pub(super) async fn find_zones(hands: &dyn Hands, texts: &[String]) -> Result<Vec<Zone>, Trouble> {
+pub(super) async fn find_zones(hands: &dyn Reads, texts: &[String]) -> Result<Vec<Zone>, Trouble> {
     let mut found: Vec<Zone> = Vec::new();
     let mut all: Option<Vec<Zone>> = None;
     for text in texts {
@@ -98,7 +98,7 @@ pub(super) async fn find_zones(hands: &dyn Hands, texts: &[String]) -> Result<Ve
         if matching.is_empty() {
             return Err(Trouble::Impossible(format!(
                 "There is no zone {text:?} that {} may see.",
-                hands.run().run_as
+                hands.principal()
             )));
         }
         for zone in matching {
@@ -110,7 +110,7 @@ pub(super) async fn find_zones(hands: &dyn Hands, texts: &[String]) -> Result<Ve
     Ok(found)
 }
 
-async fn one(hands: &dyn Hands, text: &str) -> Result<Vec<Zone>, Trouble> {
+async fn one(hands: &dyn Reads, text: &str) -> Result<Vec<Zone>, Trouble> {
     let query = if text.parse::<ZoneId>().is_ok() {
         format!("/zones/{text}")
     } else {
@@ -129,7 +129,7 @@ async fn one(hands: &dyn Hands, text: &str) -> Result<Vec<Zone>, Trouble> {
     }
 }
 
-async fn list(hands: &dyn Hands) -> Result<Vec<Zone>, Trouble> {
+async fn list(hands: &dyn Reads) -> Result<Vec<Zone>, Trouble> {
     let mut zones = Vec::new();
     for page in 1..=MAX_PAGES {
         let target = format!("/zones?page={page}&per_page=50");

@@ -1,0 +1,313 @@
+//! `jobs`: what there is, when it runs next, pause and resume; and starting a run.
+
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::envelope::{read_body, success};
+use super::route::{Admitted, Call, change_refusal, store_refusal};
+use super::runs::Shown;
+use crate::audit::Action;
+use crate::config::document::Job;
+use crate::cron::Schedule;
+use crate::gateway::{Code, Gateway, Refusal, Reply};
+use crate::jobs::{
+    Alarm, ParamsError, Platform, alarms, kind_of, limits_of, new_run_id, why_not,
+};
+use crate::model::{RunId, Timestamp, ZoneId};
+use crate::run::Trigger;
+use crate::store::{Database, IdempotencyKey, NewRun, StoreError};
+
+/// Bytes of a request that starts a run at the most.
+const MAX_BODY_BYTES: usize = 1 << 20;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Asked {
+    /// Take the place of the job's parameters of the same names.
+    #[serde(default)]
+    params: Map<String, Value>,
+    /// Whether the run ends with its plan.
+    #[serde(default)]
+    dry_run: bool,
+}
+
+#[derive(Serialize)]
+struct JobItem<'a> {
+    #[serde(flatten)]
+    job: &'a Job,
+    is_built: bool,
+    paused_at: Option<Timestamp>,
+    paused_by: Option<String>,
+    next_run_at: Option<Timestamp>,
+    last_run: Option<Shown>,
+    open_runs: usize,
+    missed: i64,
+    alarms: Vec<Alarm>,
+}
+
+#[derive(Serialize)]
+struct Started {
+    id: RunId,
+    state: &'static str,
+}
+
+impl<D: Database, P: Platform> Gateway<'_, D, P> {
+    /// `GET /jobs`, or `GET /jobs/{name}` where `name` is given.
+    pub(super) async fn list_jobs(
+        &self,
+        name: Option<&str>,
+    ) -> Result<Reply<P::Response>, Refusal> {
+        let now = self.world.now();
+        let failed = |error| self.store_failed("list jobs", &error);
+        let snapshot = self.view.current(self.store, now).await.map_err(failed)?;
+        let state = self.store.begin_tick().await.map_err(failed)?;
+        let document = &snapshot.config.document;
+        let alarms = alarms(self.store, document, now).await.map_err(failed)?;
+        let mut items = Vec::new();
+        for job in &document.jobs {
+            if name.is_some_and(|name| name != job.name) {
+                continue;
+            }
+            let row = state.jobs.iter().find(|row| row.name == job.name);
+            let last = self.store.runs(Some(&job.name), None, None, 1).await;
+            let next_run_at = job.schedule.as_deref().and_then(|expression| {
+                let schedule = Schedule::parse(expression, job.timezone.as_deref()).ok()?;
+                schedule.next_after(self.world, now)
+            });
+            items.push(JobItem {
+                job,
+                is_built: crate::jobs::kind_named(&job.kind).is_some(),
+                paused_at: row.and_then(crate::store::JobRow::paused_at),
+                paused_by: row.and_then(|row| row.paused_by.clone()),
+                next_run_at,
+                last_run: last.map_err(failed)?.pop().map(|run| Shown::of(run, now)),
+                open_runs: state.open.iter().filter(|(open, _)| *open == job.name).count(),
+                missed: row.map_or(0, |row| row.missed),
+                alarms: alarms
+                    .iter()
+                    .filter(|alarm| alarm.job.as_deref() == Some(&job.name))
+                    .cloned()
+                    .collect(),
+            });
+        }
+        match name {
+            None => success(StatusCode::OK, items, &[]),
+            Some(name) => match items.pop() {
+                Some(item) => success(StatusCode::OK, item, &[]),
+                None => Err(no_job(name)),
+            },
+        }
+    }
+
+    /// `GET /alarms`
+    pub(super) async fn list_alarms(&self) -> Result<Reply<P::Response>, Refusal> {
+        let now = self.world.now();
+        let failed = |error| self.store_failed("list alarms", &error);
+        let snapshot = self.view.current(self.store, now).await.map_err(failed)?;
+        let found = alarms(self.store, &snapshot.config.document, now).await;
+        success(StatusCode::OK, found.map_err(failed)?, &[])
+    }
+
+    /// `POST /jobs/{name}/pause` and `…/resume`. A paused job's firings are neither run nor owed;
+    /// its open runs wait.
+    pub(super) async fn pause_job(
+        &self,
+        call: &Call<'_>,
+        admitted: &Admitted,
+        name: &str,
+        paused: bool,
+    ) -> Result<Reply<P::Response>, Refusal> {
+        let now = self.world.now();
+        let failed = |error| self.store_failed("pause a job", &error);
+        let snapshot = self.view.current(self.store, now).await.map_err(failed)?;
+        let document = &snapshot.config.document;
+        if !document.jobs.iter().any(|job| job.name == name) {
+            return Err(no_job(name));
+        }
+        let begun = self.store.begin_tick().await.map_err(failed)?;
+        if !begun.jobs.iter().any(|row| row.name == name) {
+            let message = format!(
+                "The scheduler has not seen the job {name} yet; it looks once a minute. Try again."
+            );
+            return Err(Refusal::new(Code::StoreUnavailable, message));
+        }
+        let (verb, operation) = if paused {
+            ("pause", "zonekeeper-job-pause")
+        } else {
+            ("resume", "zonekeeper-job-resume")
+        };
+        let action = Action::new(format!("{verb} job {name}"));
+        let event = self.change_event(call, operation, admitted, action);
+        self.admit_again(call).await?;
+        let by = admitted.who.principal.as_deref().unwrap_or_default();
+        self.store
+            .set_paused(name, paused.then_some(by), &event, now)
+            .await
+            .map_err(|error| {
+                self.world.log(&format!("pause a job: {error}"));
+                change_refusal(&error)
+            })?;
+        self.list_jobs(Some(name)).await
+    }
+
+    /// `POST /jobs/{name}/runs` `{params?, dry_run?}` → 202 `{id, state}`.
+    ///
+    /// 1. The job must be there (404) and its kind built (501).
+    /// 2. The parameters must fit the kind's, every zone they name must exist, and the job's
+    ///    principal must be allowed what it would do: 400 and 403, and nothing is created.
+    /// 3. An `Idempotency-Key` that the caller used before with the same body gives the same run;
+    ///    with another body 422.
+    /// 4. The run is stored together with its audit event, then sent to the queue.
+    pub(super) async fn start_run(
+        &self,
+        call: &Call<'_>,
+        admitted: &Admitted,
+        name: &str,
+    ) -> Result<Reply<P::Response>, Refusal> {
+        let bytes = self.api_body(call, MAX_BODY_BYTES).await?;
+        let asked: Asked = read_body(&bytes)?;
+        let now = self.world.now();
+        let failed = |error| self.store_failed("start a run", &error);
+        let snapshot = self.view.current(self.store, now).await.map_err(failed)?;
+        let jobs = &snapshot.config.document.jobs;
+        let job = jobs.iter().find(|job| job.name == name);
+        let job = job.ok_or_else(|| no_job(name))?; // (1)
+        let mut params = job.params.clone();
+        params.extend(asked.params);
+        let (_, kind) = kind_of(&job.kind, &params)
+            .map_err(|error| params_refusal(&error))? // (2)
+            .ok_or_else(|| {
+                Refusal::new(
+                    Code::NotBuilt,
+                    format!("The kind {} of the job {name} is not built yet.", job.kind),
+                )
+            })?;
+        let zones = self.zones_of_run(&snapshot, &kind.zones()).await?;
+        let known: Vec<(ZoneId, &str)> =
+            zones.iter().map(|(id, name)| (*id, name.as_str())).collect();
+        if let Some(why) = why_not(self, &snapshot, &job.run_as, kind.as_ref(), &known, now) {
+            let message = format!("Nothing was started: {why}");
+            return Err(Refusal::new(Code::Denied, message));
+        }
+        let owner = admitted.who.principal.clone().unwrap_or_default();
+        let digest = self.settings.pepper.digest(&format!(
+            "{name}\n{}",
+            String::from_utf8_lossy(&bytes)
+        ));
+        let digest = digest.to_hex();
+        let key = call.inbound.idempotency_key.map(|key| IdempotencyKey {
+            owner: &owner,
+            key,
+            digest: &digest,
+        });
+        if let Some(key) = key
+            && let Some(reply) = self.run_of_key(key).await?
+        {
+            return reply; // (3)
+        }
+        let id = new_run_id(self.world).ok_or_else(|| {
+            Refusal::new(Code::StoreUnavailable, "There is no randomness to be had.")
+        })?;
+        let run = NewRun {
+            id,
+            job: job.name.clone(),
+            kind: job.kind.clone(),
+            trigger: Trigger::Api,
+            slot: None,
+            run_as: job.run_as.clone(),
+            started_by: Some(owner.clone()),
+            params,
+            dry_run: asked.dry_run,
+            limits: limits_of(job),
+            now,
+            skipped: None,
+            cancels_others: false,
+        };
+        let kind = if asked.dry_run { "a dry run" } else { "a run" };
+        let action = Action::new(format!("start {kind} of job {name}"));
+        let mut event = self.change_event(call, "zonekeeper-run-start", admitted, action);
+        event.run = Some(id);
+        event.status = StatusCode::ACCEPTED.as_u16();
+        self.admit_again(call).await?;
+        match self.store.create_run(&run, key, &event).await {
+            Ok(()) => {}
+            // Two calls with one key at once: the other one came first.
+            Err(StoreError::Conflict) if key.is_some() => {
+                if let Some(key) = key
+                    && let Some(reply) = self.run_of_key(key).await?
+                {
+                    return reply;
+                }
+                return Err(change_refusal(&StoreError::Conflict));
+            }
+            Err(error) => {
+                self.world.log(&format!("start a run: {error}"));
+                return Err(change_refusal(&error));
+            }
+        }
+        // Should this fail, the sweeper finds the run within a minute.
+        if let Err(error) = self.world.enqueue(&[id], 0).await {
+            self.world.log(&format!("enqueue run {id}: {error}"));
+        }
+        let started = Started {
+            id,
+            state: "queued",
+        };
+        success(StatusCode::ACCEPTED, started, &[]) // (4)
+    }
+
+    /// The answer to a key that was used before.
+    async fn run_of_key(
+        &self,
+        key: IdempotencyKey<'_>,
+    ) -> Result<Option<Result<Reply<P::Response>, Refusal>>, Refusal> {
+        const KEPT_MS: i64 = 24 * 3_600_000;
+        let failed = |error| self.store_failed("look up an idempotency key", &error);
+        let found = self.store.keyed_run(key.owner, key.key).await;
+        let Some(found) = found.map_err(failed)? else {
+            return Ok(None);
+        };
+        let run = self.store.run(found.run).await.map_err(failed)?;
+        let Some((run, _)) = run else {
+            return Ok(None);
+        };
+        if self.world.now().ms_since(run.created_at) >= KEPT_MS {
+            return Ok(None);
+        }
+        if found.digest != key.digest {
+            let message =
+                "The Idempotency-Key was used before with another body, so nothing was started.";
+            return Ok(Some(Err(Refusal::new(Code::IdempotencyMismatch, message))));
+        }
+        let started = Started {
+            id: run.id,
+            state: run.state.as_str(),
+        };
+        Ok(Some(success(StatusCode::ACCEPTED, started, &[])))
+    }
+
+    pub(super) fn store_failed(&self, what: &str, error: &StoreError) -> Refusal {
+        self.world.log(&format!("{what}: {error}"));
+        store_refusal(error)
+    }
+}
+
+pub(super) fn no_job(name: &str) -> Refusal {
+    Refusal::new(
+        Code::NotFound,
+        format!(
+            "There is no job {:?} in the configuration in force.",
+            crate::gateway::sanitised(name, 64)
+        ),
+    )
+}
+
+fn params_refusal(error: &ParamsError) -> Refusal {
+    let ParamsError { field, message } = error;
+    let dot = if field.is_empty() { "" } else { "." };
+    Refusal::new(
+        Code::InvalidParams,
+        format!("The field `params{dot}{field}` does not fit: {message}. Nothing was started."),
+    )
+}

@@ -1,0 +1,415 @@
+//! `runs`: list, look at, cancel, retry.
+
+use http::StatusCode;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::envelope::{listing, success};
+use super::route::{Admitted, Call, change_refusal};
+use crate::audit::Action;
+use crate::gateway::{Code, Gateway, Refusal, Reply};
+use crate::jobs::Platform;
+use crate::model::{RunId, Timestamp};
+use crate::run::{Limits, Progress, Run, RunState, Step, Work};
+use crate::store::Database;
+
+/// Items on a page unless `limit` says otherwise, and at the most.
+const DEFAULT_LIMIT: u32 = 50;
+const MAX_LIMIT: u32 = 500;
+/// Steps whose work is shown on one page: a body may have a megabyte.
+const MAX_STEPS: usize = 20;
+
+/// A run as the API shows it.
+#[derive(Serialize)]
+pub(super) struct Shown {
+    id: RunId,
+    job: String,
+    kind: String,
+    trigger: &'static str,
+    slot: Option<Timestamp>,
+    run_as: String,
+    started_by: Option<String>,
+    dry_run: bool,
+    state: &'static str,
+    stage: &'static str,
+    reason: Option<String>,
+    progress: Progress,
+    calls: u32,
+    failures: u32,
+    plans: u32,
+    cancel_requested: bool,
+    limits: Limits,
+    created_at: Timestamp,
+    started_at: Option<Timestamp>,
+    finished_at: Option<Timestamp>,
+    /// Not taken up before, where it waits.
+    waits_until: Option<Timestamp>,
+    result: Option<Value>,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    params: Map<String, Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    steps: Option<Vec<ShownStep>>,
+}
+
+#[derive(Serialize)]
+struct ShownStep {
+    number: u32,
+    stage: &'static str,
+    state: &'static str,
+    items: u32,
+    summary: String,
+    attempts: u32,
+    audit: Option<String>,
+    detail: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    work: Option<ShownWork>,
+}
+
+#[derive(Serialize)]
+struct ShownWork {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    method: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<String>,
+    body: Value,
+}
+
+#[derive(Serialize)]
+struct Info {
+    count: usize,
+    cursor: Option<String>,
+}
+
+impl Shown {
+    pub(super) fn of(run: Run, now: Timestamp) -> Self {
+        Self {
+            id: run.id,
+            job: run.job,
+            kind: run.kind,
+            trigger: run.trigger.as_str(),
+            slot: run.slot,
+            run_as: run.run_as,
+            started_by: run.started_by,
+            dry_run: run.dry_run,
+            state: run.state.as_str(),
+            stage: run.stage.as_str(),
+            reason: run.reason,
+            progress: run.progress,
+            calls: run.calls,
+            failures: run.failures,
+            plans: run.replans + 1,
+            cancel_requested: run.cancel_requested,
+            limits: run.limits,
+            created_at: run.created_at,
+            started_at: run.started_at,
+            finished_at: run.finished_at,
+            waits_until: (run.finished_at.is_none() && run.wake_at > now).then_some(run.wake_at),
+            result: run.result,
+            params: run.params,
+            steps: None,
+        }
+    }
+}
+
+impl From<Step> for ShownStep {
+    fn from(step: Step) -> Self {
+        Self {
+            number: step.number,
+            stage: step.stage.as_str(),
+            state: step.state.as_str(),
+            items: step.items,
+            summary: step.summary,
+            attempts: step.attempts,
+            audit: step.entry.map(|entry| entry.to_string()),
+            detail: step.detail,
+            work: None,
+        }
+    }
+}
+
+impl From<Work> for ShownWork {
+    fn from(work: Work) -> Self {
+        match work {
+            Work::Own(body) => Self {
+                method: None,
+                path: None,
+                body,
+            },
+            Work::Call {
+                method,
+                target,
+                body,
+                ..
+            } => Self {
+                method: Some(method.as_str()),
+                path: Some(format!("{}{target}", crate::gateway::PREFIX)),
+                body: body
+                    .and_then(|body| serde_json::from_str(&body).ok())
+                    .unwrap_or_default(),
+            },
+        }
+    }
+}
+
+/// The query parameters of a list.
+struct Query<'q> {
+    job: Option<std::borrow::Cow<'q, str>>,
+    state: Option<RunState>,
+    limit: u32,
+    cursor: Option<std::borrow::Cow<'q, str>>,
+}
+
+impl<'q> Query<'q> {
+    /// Reads those of `allowed`; any other, or one that stands twice, is refused.
+    fn read(query: Option<&'q str>, allowed: &[&str], max: u32) -> Result<Self, Refusal> {
+        let wrong = |name: &str, takes: &str| {
+            Refusal::new(
+                Code::InvalidParams,
+                format!("The query parameter `{name}` takes {takes}."),
+            )
+        };
+        let mut read = Self {
+            job: None,
+            state: None,
+            limit: DEFAULT_LIMIT.min(max),
+            cursor: None,
+        };
+        let mut seen = Vec::new();
+        for (name, value) in url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
+            if !allowed.contains(&name.as_ref()) {
+                let message = format!(
+                    "This list has no parameter `{}`; it has {}.",
+                    crate::gateway::sanitised(&name, 40),
+                    allowed.join(", ")
+                );
+                return Err(Refusal::new(Code::InvalidParams, message));
+            }
+            if seen.contains(&name) {
+                return Err(wrong(&name, "one value"));
+            }
+            match name.as_ref() {
+                "job" => read.job = Some(value),
+                "state" => {
+                    let states = "queued, running, succeeded, failed, cancelled, needs_approval or unknown";
+                    let state = RunState::named(&value).ok_or_else(|| wrong("state", states))?;
+                    read.state = Some(state);
+                }
+                "cursor" => read.cursor = Some(value),
+                _ => {
+                    read.limit = value
+                        .parse()
+                        .ok()
+                        .filter(|limit| (1..=max).contains(limit))
+                        .ok_or_else(|| wrong("limit", &format!("a number from 1 to {max}")))?;
+                }
+            }
+            seen.push(name);
+        }
+        Ok(read)
+    }
+}
+
+fn wrong_cursor() -> Refusal {
+    Refusal::new(
+        Code::InvalidParams,
+        "The query parameter `cursor` takes the cursor of the page before.",
+    )
+}
+
+fn no_run() -> Refusal {
+    Refusal::new(Code::NotFound, "There is no such run.")
+}
+
+impl<D: Database, P: Platform> Gateway<'_, D, P> {
+    /// `GET /runs?job=&state=&limit=&cursor=`, newest first.
+    pub(super) async fn list_runs(&self, call: &Call<'_>) -> Result<Reply<P::Response>, Refusal> {
+        let query = Query::read(call.query, &["job", "state", "limit", "cursor"], MAX_LIMIT)?;
+        let below = match &query.cursor {
+            None => None,
+            Some(cursor) => {
+                let parts = cursor.split_once('-').ok_or_else(wrong_cursor)?;
+                let at: i64 = parts.0.parse().map_err(|_| wrong_cursor())?;
+                let id: RunId = parts.1.parse().map_err(|_| wrong_cursor())?;
+                Some((Timestamp::from_unix_ms(at), id))
+            }
+        };
+        let now = self.world.now();
+        let failed = |error| self.store_failed("list runs", &error);
+        self.view.current(self.store, now).await.map_err(failed)?;
+        let runs = self
+            .store
+            .runs(query.job.as_deref(), query.state, below, query.limit)
+            .await
+            .map_err(failed)?;
+        let is_full = runs.len() >= query.limit as usize;
+        let cursor = runs
+            .last()
+            .filter(|_| is_full)
+            .map(|run| format!("{}-{}", run.created_at.unix_ms(), run.id));
+        let info = Info {
+            count: runs.len(),
+            cursor,
+        };
+        let shown: Vec<Shown> = runs.into_iter().map(|run| Shown::of(run, now)).collect();
+        listing(StatusCode::OK, shown, Some(info), &[])
+    }
+
+    /// `GET /runs/{id}`: the run with its parameters and the steps of its plan.
+    pub(super) async fn read_run(&self, id: &str) -> Result<Reply<P::Response>, Refusal> {
+        let (run, steps) = self.found_run(id).await?;
+        let mut shown = Shown::of(run, self.world.now());
+        shown.steps = Some(steps.into_iter().map(ShownStep::from).collect());
+        success(StatusCode::OK, shown, &[])
+    }
+
+    /// `GET /runs/{id}/steps?limit=&cursor=`: the steps with the exact calls they make.
+    pub(super) async fn read_steps(
+        &self,
+        call: &Call<'_>,
+        id: &str,
+    ) -> Result<Reply<P::Response>, Refusal> {
+        let query = Query::read(call.query, &["limit", "cursor"], 20)?;
+        let after: u32 = match &query.cursor {
+            None => 0,
+            Some(cursor) => cursor.parse().map_err(|_| wrong_cursor())?,
+        };
+        let (run, steps) = self.found_run(id).await?;
+        let wanted = (query.limit as usize).min(MAX_STEPS);
+        let mut shown = Vec::new();
+        for step in steps.into_iter().filter(|step| step.number > after) {
+            if shown.len() == wanted {
+                break;
+            }
+            let work = self.store.work(run.id, step.number).await;
+            let work = work.map_err(|error| self.store_failed("read a step", &error))?;
+            let mut step = ShownStep::from(step);
+            step.work = Some(work.into());
+            shown.push(step);
+        }
+        let cursor = shown
+            .last()
+            .filter(|_| shown.len() == wanted)
+            .map(|step| step.number.to_string());
+        let info = Info {
+            count: shown.len(),
+            cursor,
+        };
+        listing(StatusCode::OK, shown, Some(info), &[])
+    }
+
+    /// `GET /runs/{id}/events?limit=&cursor=`, oldest first.
+    pub(super) async fn read_events(
+        &self,
+        call: &Call<'_>,
+        id: &str,
+    ) -> Result<Reply<P::Response>, Refusal> {
+        let query = Query::read(call.query, &["limit", "cursor"], MAX_LIMIT)?;
+        let after: i64 = match &query.cursor {
+            None => 0,
+            Some(cursor) => cursor.parse().map_err(|_| wrong_cursor())?,
+        };
+        let (run, _) = self.found_run(id).await?;
+        let events = self.store.run_events(run.id, after, query.limit).await;
+        let events = events.map_err(|error| self.store_failed("read events", &error))?;
+        let is_full = events.len() >= query.limit as usize;
+        let cursor = events
+            .last()
+            .filter(|_| is_full)
+            .map(|event| event.id.to_string());
+        let info = Info {
+            count: events.len(),
+            cursor,
+        };
+        listing(StatusCode::OK, events, Some(info), &[])
+    }
+
+    /// `POST /runs/{id}/cancel`: ends a run before its next step. One that is at its end stays as it
+    /// is.
+    pub(super) async fn cancel_run(
+        &self,
+        call: &Call<'_>,
+        admitted: &Admitted,
+        id: &str,
+    ) -> Result<Reply<P::Response>, Refusal> {
+        let (run, _) = self.found_run(id).await?;
+        if run.state.is_final() {
+            return Err(Refusal::new(
+                Code::InvalidParams,
+                format!("The run is at its end already: it {}.", described(run.state)),
+            ));
+        }
+        let action = Action::new(format!("cancel run {} of job {}", run.id, run.job));
+        let mut event = self.change_event(call, "zonekeeper-run-cancel", admitted, action);
+        event.run = Some(run.id);
+        self.admit_again(call).await?;
+        let message = format!("{} asked to cancel it.", who(admitted));
+        let now = self.world.now();
+        self.store
+            .request_cancel(run.id, &message, &event, now)
+            .await
+            .map_err(|error| change_refusal(&error))?;
+        self.hasten(run.id).await;
+        self.read_run(id).await
+    }
+
+    /// `POST /runs/{id}/retry`: lets a run that ended otherwise than well go on from the step it
+    /// ended at.
+    pub(super) async fn retry_run(
+        &self,
+        call: &Call<'_>,
+        admitted: &Admitted,
+        id: &str,
+    ) -> Result<Reply<P::Response>, Refusal> {
+        let (run, _) = self.found_run(id).await?;
+        if !run.state.can_be_retried() {
+            return Err(Refusal::new(
+                Code::InvalidParams,
+                format!("The run cannot be retried: it {}.", described(run.state)),
+            ));
+        }
+        let action = Action::new(format!("retry run {} of job {}", run.id, run.job));
+        let mut event = self.change_event(call, "zonekeeper-run-retry", admitted, action);
+        event.run = Some(run.id);
+        self.admit_again(call).await?;
+        let message = format!("{} asked to retry it.", who(admitted));
+        let now = self.world.now();
+        self.store
+            .reopen(run.id, &message, &event, now)
+            .await
+            .map_err(|error| change_refusal(&error))?;
+        self.hasten(run.id).await;
+        self.read_run(id).await
+    }
+
+    /// Sends a run to the queue; should that fail, the sweeper finds it within a minute.
+    async fn hasten(&self, id: RunId) {
+        if let Err(error) = self.world.enqueue(&[id], 0).await {
+            self.world.log(&format!("enqueue run {id}: {error}"));
+        }
+    }
+
+    async fn found_run(&self, id: &str) -> Result<(Run, Vec<Step>), Refusal> {
+        let id: RunId = id.parse().map_err(|_| no_run())?;
+        let now = self.world.now();
+        let failed = |error| self.store_failed("read a run", &error);
+        self.view.current(self.store, now).await.map_err(failed)?;
+        let found = self.store.run(id).await.map_err(failed)?;
+        found.ok_or_else(no_run)
+    }
+}
+
+fn who(admitted: &Admitted) -> &str {
+    admitted.who.principal.as_deref().unwrap_or("somebody")
+}
+
+const fn described(state: RunState) -> &'static str {
+    match state {
+        RunState::Queued => "has not begun",
+        RunState::Running => "is running",
+        RunState::Succeeded => "succeeded",
+        RunState::Failed => "failed",
+        RunState::Cancelled => "was cancelled",
+        RunState::NeedsApproval => "waits for an approval",
+        RunState::Unknown => "ended without knowing what became of a step",
+    }
+}
