@@ -12,9 +12,10 @@ use std::path::Path;
 /// `policy` and `upstream` meet in one type, the permit without which nothing is handed through.
 const ARROWS: &[(&str, &[&str])] = &[
     ("model", &[]),
+    ("cron", &["model"]),
     ("catalog", &["model"]),
     ("identity", &["model"]),
-    ("config", &["catalog", "model"]),
+    ("config", &["catalog", "cron", "model"]),
     ("policy", &["catalog", "config", "model"]),
     ("upstream", &["catalog", "model", "policy"]),
     ("audit", &["catalog", "model", "upstream"]),
@@ -40,7 +41,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "edge",
         &[
-            "api", "audit", "catalog", "config", "gateway", "identity", "model", "policy",
+            "api", "audit", "catalog", "config", "cron", "gateway", "identity", "model", "policy",
             "settings", "store", "upstream",
         ],
     ),

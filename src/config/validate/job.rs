@@ -1,9 +1,10 @@
 //! Jobs: known kinds, existing principals, readable schedules.
 
-use super::{Check, syntax};
+use super::Check;
 use crate::config::document::Job;
 use crate::config::path::At;
 use crate::config::words::quoted;
+use crate::cron::{Expression, check_timezone};
 
 /// Every job kind of the schema.
 const KINDS: [&str; 21] = [
@@ -38,11 +39,22 @@ impl Check<'_> {
             self.problem(&at.key("kind"), message);
         }
         if let Some(schedule) = &job.schedule {
-            self.expect(&at.key("schedule"), syntax::schedule(schedule));
+            self.expect(&at.key("schedule"), fires(schedule));
         }
         if let Some(timezone) = &job.timezone {
-            self.expect(&at.key("timezone"), syntax::timezone(timezone));
+            self.expect(&at.key("timezone"), check_timezone(timezone));
         }
         self.principal_exists(&at.key("run_as"), &job.run_as);
     }
+}
+
+/// An expression that is well formed and comes round some day.
+fn fires(schedule: &str) -> Result<(), String> {
+    if Expression::parse(schedule)?.never_fires() {
+        return Err(format!(
+            "{} never comes: none of its months has such a day.",
+            quoted(schedule)
+        ));
+    }
+    Ok(())
 }
