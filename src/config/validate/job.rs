@@ -4,7 +4,7 @@ use super::Check;
 use crate::config::document::Job;
 use crate::config::path::At;
 use crate::config::words::quoted;
-use crate::cron::{Expression, check_timezone};
+use crate::cron::{Expression, MAX_RUN_ALL, Missed, check_timezone};
 
 /// Every job kind of the schema.
 const KINDS: [&str; 21] = [
@@ -43,8 +43,32 @@ impl Check<'_> {
         }
         if let Some(timezone) = &job.timezone {
             self.expect(&at.key("timezone"), check_timezone(timezone));
+            if job.schedule.is_none() {
+                self.problem(
+                    &at.key("timezone"),
+                    "it means nothing without \"schedule\".",
+                );
+            }
+        }
+        if let Missed::RunAll(most) = job.missed {
+            let at = at.key("missed");
+            self.in_range(&at.key("run_all"), Some(most), 1, MAX_RUN_ALL);
+        }
+        for (field, value, least, most) in [
+            ("timeout_secs", job.timeout_secs, 10, 86_400),
+            ("max_attempts", job.max_attempts, 1, 20),
+            ("max_calls", job.max_calls, 1, 100_000),
+            ("keep_days", job.keep_days, 1, 3_650),
+        ] {
+            self.in_range(&at.key(field), value, least, most);
         }
         self.principal_exists(&at.key("run_as"), &job.run_as);
+    }
+
+    fn in_range(&mut self, at: &At<'_>, value: Option<u32>, least: u32, most: u32) {
+        if value.is_some_and(|value| !(least..=most).contains(&value)) {
+            self.problem(at, format!("it must be from {least} to {most}."));
+        }
     }
 }
 
