@@ -168,3 +168,46 @@ export function ownAnswer(status, body, contentType, retryAfter, withoutBody) {
   if (retryAfter !== undefined) headers["retry-after"] = String(retryAfter);
   return new Response(withoutBody ? null : body, { status, headers });
 }
+
+// Formatters by time zone, and the offsets they told last: jobs of one zone ask for the same instants.
+// Null stands for a zone that does not exist.
+const clocks = new Map();
+const MAX_CLOCKS = 100;
+const MAX_OFFSETS = 50;
+
+function clockOf(zone) {
+  let clock = clocks.get(zone);
+  if (clock === undefined) {
+    try {
+      const format = new Intl.DateTimeFormat("en-US", { timeZone: zone, timeZoneName: "longOffset" });
+      clock = { format, offsets: new Map() };
+    } catch {
+      clock = null;
+    }
+    if (clocks.size >= MAX_CLOCKS) clocks.delete(clocks.keys().next().value);
+    clocks.set(zone, clock);
+  }
+  return clock;
+}
+
+/** Seconds east of UTC in a time zone, or undefined if there is no such zone or instant. */
+export function utcOffsetSecs(zone, ms) {
+  if (zone === "UTC") return 0;
+  const clock = clockOf(zone);
+  if (clock === null) return undefined;
+  const { format, offsets } = clock;
+  if (!offsets.has(ms)) {
+    if (offsets.size >= MAX_OFFSETS) offsets.clear();
+    offsets.set(ms, Math.abs(ms) <= 8.64e15 ? offsetIn(format.format(ms)) : undefined);
+  }
+  return offsets.get(ms);
+}
+
+// Of a date that ends in "GMT+01:00", "GMT-00:44:30" or a bare "GMT".
+function offsetIn(text) {
+  const found = /GMT(?:([+-])(\d\d):(\d\d)(?::(\d\d))?)?$/.exec(text);
+  if (!found) return undefined;
+  const [, sign, hours = 0, minutes = 0, seconds = 0] = found;
+  const offset = hours * 3600 + minutes * 60 + Number(seconds);
+  return sign === "-" ? -offset : offset;
+}

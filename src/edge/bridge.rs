@@ -64,6 +64,9 @@ extern "C" {
         retry_after: Option<u32>,
         without_body: bool,
     ) -> Response;
+
+    #[wasm_bindgen(js_name = utcOffsetSecs)]
+    pub(super) fn utc_offset_secs(zone: &str, ms: f64) -> Option<i32>;
 }
 
 /// The number that stands for a fault of the connection.

@@ -10,4 +10,5 @@ mod database;
 mod events;
 mod isolate;
 mod recorder;
+mod timezones;
 mod world;
