@@ -115,8 +115,22 @@ reads = "sync"
 [[jobs]]
 name = "calls"
 kind = "api.calls"
+schedule = "*/10 * 1-7 * mon"
+timezone = "Australia/Lord_Howe"
+missed = {{ run_all = 100 }}
+overlap = "cancel"
+timeout_secs = 10
+max_attempts = 1
+max_calls = 100000
+keep_days = 3650
 run_as = "bot"
 params = {{ depth = 1.5, nested = {{ list = [{{ a = 1 }}, {{ b = -2 }}], none = [] }} }}
+[[jobs]]
+name = "purge"
+kind = "cache.purge"
+run_as = "bot"
+missed = "skip"
+overlap = "queue"
 "#
     );
     for text in [EXAMPLE, GOOD, everything.as_str(), ""] {
@@ -586,6 +600,91 @@ fn conditions_are_checked_value_by_value() {
         "line 15, jobs[0].schedule: \"0 3 * *\" has 4 fields; a schedule has five: minute, hour, day of the month, month, day of the week.\n\
          line 16, jobs[0].timezone: \"/\" is no time zone; it is written like \"Europe/Berlin\".",
     );
+}
+
+/// The good document with a job of these further lines, from line 15 on.
+fn with_job(lines: &str) -> String {
+    format!("{GOOD}[[jobs]]\nname = \"j\"\nkind = \"cache.purge\"\nrun_as = \"bot\"\n{lines}\n")
+}
+
+#[test]
+fn settings_of_jobs_lie_within_their_ranges() {
+    for (line, expected) in [
+        (
+            "schedule = \"0 0 30 2 *\"",
+            "schedule: \"0 0 30 2 *\" never comes: none of its months has such a day.",
+        ),
+        (
+            "schedule = \"0 24 * * *\"",
+            "schedule: \"24\" is no hour of a schedule.",
+        ),
+        (
+            "timezone = \"Europe/Berlin\"",
+            "timezone: it means nothing without \"schedule\".",
+        ),
+        (
+            "missed = \"run_all\"",
+            "missed: expected \"skip\", \"run_once\" or { run_all = 5 }, found the text \"run_all\".",
+        ),
+        (
+            "missed = 5",
+            "missed: expected \"skip\", \"run_once\" or { run_all = 5 }, found the number 5.",
+        ),
+        ("missed = {}", "missed: the key \"run_all\" is missing."),
+        (
+            "missed = { run_al = 5 }",
+            "missed: there is no key \"run_al\" here; the nearest is \"run_all\".",
+        ),
+        (
+            "missed = { run_all = -1 }",
+            "missed.run_all: expected a whole number from 0 to 4294967295, found the number -1.",
+        ),
+        (
+            "missed.run_all = 0",
+            "missed.run_all: it must be from 1 to 100.",
+        ),
+        (
+            "missed.run_all = 101",
+            "missed.run_all: it must be from 1 to 100.",
+        ),
+        (
+            "overlap = \"wait\"",
+            "overlap: \"wait\" is not one of \"skip\", \"queue\", \"cancel\".",
+        ),
+        (
+            "timeout_secs = 9",
+            "timeout_secs: it must be from 10 to 86400.",
+        ),
+        (
+            "timeout_secs = 86401",
+            "timeout_secs: it must be from 10 to 86400.",
+        ),
+        ("max_attempts = 0", "max_attempts: it must be from 1 to 20."),
+        (
+            "max_attempts = 21",
+            "max_attempts: it must be from 1 to 20.",
+        ),
+        ("max_calls = 0", "max_calls: it must be from 1 to 100000."),
+        ("keep_days = 3651", "keep_days: it must be from 1 to 3650."),
+    ] {
+        refuses(&with_job(line), &format!("line 15, jobs[0].{expected}"));
+    }
+    for good in [
+        "schedule = \"0 0 29 2 *\"\ntimezone = \"UTC\"\nmissed.run_all = 1",
+        "timeout_secs = 86400\nmax_attempts = 20\nmax_calls = 1\nkeep_days = 1",
+    ] {
+        assert_eq!(
+            messages(&with_job(good)),
+            ["jobs are stored but do not run yet."]
+        );
+    }
+}
+
+#[test]
+fn a_default_that_is_written_means_the_same_as_one_that_is_not() {
+    let written = toml(&with_job("missed = \"run_once\"\noverlap = \"skip\""));
+    assert_eq!(written, toml(&with_job("")));
+    assert!(!to_toml(&written).contains("missed"));
 }
 
 #[test]

@@ -13,10 +13,11 @@ use std::path::Path;
 const ARROWS: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("dns", &["model"]),
+    ("cron", &["model"]),
     ("catalog", &["model"]),
     ("run", &["catalog", "model"]),
     ("identity", &["model"]),
-    ("config", &["catalog", "model"]),
+    ("config", &["catalog", "cron", "model"]),
     ("policy", &["catalog", "config", "model"]),
     ("upstream", &["catalog", "model", "policy"]),
     ("audit", &["catalog", "model", "upstream"]),
@@ -37,21 +38,22 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "jobs",
         &[
-            "audit", "catalog", "config", "gateway", "model", "policy", "run", "store", "upstream",
+            "audit", "catalog", "config", "cron", "dns", "gateway", "model", "policy", "run",
+            "store", "upstream",
         ],
     ),
     (
         "api",
         &[
-            "audit", "catalog", "config", "gateway", "identity", "jobs", "model", "policy", "run",
-            "store", "upstream",
+            "audit", "catalog", "config", "cron", "dns", "gateway", "identity", "jobs", "model",
+            "policy", "run", "store", "upstream",
         ],
     ),
     (
         "edge",
         &[
-            "api", "audit", "catalog", "config", "gateway", "identity", "jobs", "model", "policy",
-            "run", "settings", "store", "upstream",
+            "api", "audit", "catalog", "config", "cron", "gateway", "identity", "jobs", "model",
+            "policy", "run", "settings", "store", "upstream",
         ],
     ),
 ];

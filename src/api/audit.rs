@@ -5,8 +5,8 @@ use serde::Serialize;
 
 use super::envelope::listing;
 use super::route::{Call, store_refusal};
-use crate::jobs::Platform;
 use crate::gateway::{Code, Gateway, Refusal, Reply, Snapshot};
+use crate::jobs::Platform;
 use crate::model::Timestamp;
 use crate::store::{AuditFilter, Database};
 

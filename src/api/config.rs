@@ -12,8 +12,8 @@ use crate::config::document::{Document, PrincipalKind};
 use crate::config::{
     Change, Format, MAX_DOCUMENT_BYTES, ReadError, Resolution, plan, read, to_toml, validate,
 };
-use crate::jobs::{Platform, check_jobs};
 use crate::gateway::{Code, Gateway, Refusal, Reply, Snapshot, query_param};
+use crate::jobs::{Platform, check_jobs};
 use crate::store::{ApplyConflict, Database, StoredConfig};
 
 /// A document that passed every check, beside the one in force.

@@ -5,8 +5,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::envelope::{read_body, success};
-use crate::jobs::Platform;
 use crate::gateway::{Code, Gateway, Question, Refusal, Reply};
+use crate::jobs::Platform;
 use crate::model::Timestamp;
 use crate::store::Database;
 

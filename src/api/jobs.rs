@@ -11,9 +11,7 @@ use crate::audit::Action;
 use crate::config::document::Job;
 use crate::cron::Schedule;
 use crate::gateway::{Code, Gateway, Refusal, Reply};
-use crate::jobs::{
-    Alarm, ParamsError, Platform, alarms, kind_of, limits_of, new_run_id, why_not,
-};
+use crate::jobs::{Alarm, ParamsError, Platform, alarms, kind_of, limits_of, new_run_id, why_not};
 use crate::model::{RunId, Timestamp, ZoneId};
 use crate::run::Trigger;
 use crate::store::{Database, IdempotencyKey, NewRun, StoreError};
@@ -82,7 +80,11 @@ impl<D: Database, P: Platform> Gateway<'_, D, P> {
                 paused_by: row.and_then(|row| row.paused_by.clone()),
                 next_run_at,
                 last_run: last.map_err(failed)?.pop().map(|run| Shown::of(run, now)),
-                open_runs: state.open.iter().filter(|(open, _)| *open == job.name).count(),
+                open_runs: state
+                    .open
+                    .iter()
+                    .filter(|(open, _)| *open == job.name)
+                    .count(),
                 missed: row.map_or(0, |row| row.missed),
                 alarms: alarms
                     .iter()
@@ -184,17 +186,19 @@ impl<D: Database, P: Platform> Gateway<'_, D, P> {
                 )
             })?;
         let zones = self.zones_of_run(&snapshot, &kind.zones()).await?;
-        let known: Vec<(ZoneId, &str)> =
-            zones.iter().map(|(id, name)| (*id, name.as_str())).collect();
+        let known: Vec<(ZoneId, &str)> = zones
+            .iter()
+            .map(|(id, name)| (*id, name.as_str()))
+            .collect();
         if let Some(why) = why_not(self, &snapshot, &job.run_as, kind.as_ref(), &known, now) {
             let message = format!("Nothing was started: {why}");
             return Err(Refusal::new(Code::Denied, message));
         }
         let owner = admitted.who.principal.clone().unwrap_or_default();
-        let digest = self.settings.pepper.digest(&format!(
-            "{name}\n{}",
-            String::from_utf8_lossy(&bytes)
-        ));
+        let digest = self
+            .settings
+            .pepper
+            .digest(&format!("{name}\n{}", String::from_utf8_lossy(&bytes)));
         let digest = digest.to_hex();
         let key = call.inbound.idempotency_key.map(|key| IdempotencyKey {
             owner: &owner,

@@ -8,9 +8,9 @@ use super::envelope::{read_body, success};
 use super::route::{Admitted, Call, change_refusal, store_refusal};
 use crate::audit::Action;
 use crate::config::document::PrincipalKind;
-use crate::jobs::Platform;
 use crate::gateway::{Code, Gateway, Refusal, Reply};
 use crate::identity::{Key, KeyId, KeyRecord, KeyState};
+use crate::jobs::Platform;
 use crate::model::Timestamp;
 use crate::store::Database;
 

@@ -8,8 +8,8 @@ use serde::de::DeserializeOwned;
 
 use crate::config::document::Document;
 use crate::config::{AccountRef, Name, Resolution, ZoneRef, names_to_resolve};
-use crate::jobs::Platform;
 use crate::gateway::{Code, Gateway, Refusal, Snapshot};
+use crate::jobs::Platform;
 use crate::model::{AccountId, ZoneId};
 use crate::store::Database;
 use crate::upstream::Envelope;

@@ -6,11 +6,10 @@ use serde_json::json;
 use super::envelope::success;
 use crate::audit::{Action, Event, What, Who};
 use crate::catalog::{GroupId, group_named};
-use crate::jobs::Platform;
 use crate::gateway::{
-    After, BodyFault, Code, Finished, Gateway, Inbound, Refusal, Reply, is_root_key,
-    sanitised,
+    After, BodyFault, Code, Finished, Gateway, Inbound, Refusal, Reply, is_root_key, sanitised,
 };
+use crate::jobs::Platform;
 use crate::store::{Database, StoreError};
 
 /// Where the API begins.
@@ -653,7 +652,7 @@ impl<D: Database, W: Platform> Gateway<'_, D, W> {
             Route::ListAlarms => self.list_alarms().await,
             Route::ListSnapshots => self.list_snapshots(call).await,
             Route::ReadSnapshot(id) => self.read_snapshot(id).await,
-            Route::Difference(id) => self.snapshot_difference(call, id).await,
+            Route::Difference(id) => self.snapshot_difference(call, admitted, id).await,
             Route::Export(id) => self.export_snapshot(id).await,
             Route::NotBuilt => Err(Refusal::new(
                 Code::NotBuilt,

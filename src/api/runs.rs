@@ -190,7 +190,8 @@ impl<'q> Query<'q> {
             match name.as_ref() {
                 "job" => read.job = Some(value),
                 "state" => {
-                    let states = "queued, running, succeeded, failed, cancelled, needs_approval or unknown";
+                    let states =
+                        "queued, running, succeeded, failed, cancelled, needs_approval or unknown";
                     let state = RunState::named(&value).ok_or_else(|| wrong("state", states))?;
                     read.state = Some(state);
                 }
@@ -335,7 +336,10 @@ impl<D: Database, P: Platform> Gateway<'_, D, P> {
         if run.state.is_final() {
             return Err(Refusal::new(
                 Code::InvalidParams,
-                format!("The run is at its end already: it {}.", described(run.state)),
+                format!(
+                    "The run is at its end already: it {}.",
+                    described(run.state)
+                ),
             ));
         }
         let action = Action::new(format!("cancel run {} of job {}", run.id, run.job));

@@ -10,6 +10,7 @@ use serde::de::value::SeqAccessDeserializer;
 use serde::de::{self, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::cron::Missed;
 use crate::model::Timestamp;
 
 /// Everything an operator declares: who there is, what each may do, and what runs by itself.
@@ -381,15 +382,70 @@ pub struct Job {
     pub name: String,
     /// The job kind, such as `cache.purge`.
     pub kind: String,
-    /// A cron expression of five fields; absent means only when asked for.
+    /// A cron expression of five fields ([`crate::cron::Expression`]); absent means only when asked
+    /// for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schedule: Option<String>,
     /// An IANA time zone for the schedule; UTC when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timezone: Option<String>,
+    /// What happens to firings of the schedule that were missed.
+    #[serde(default, skip_serializing_if = "Missed::is_default")]
+    pub missed: Missed,
+    /// What happens to a run that is due while another of the job has not ended.
+    #[serde(default, skip_serializing_if = "Overlap::is_default")]
+    pub overlap: Overlap,
+    /// Seconds after which a run is given up, counted from its first step, 10 to 86400; absent
+    /// means [`Job::DEFAULT_TIMEOUT_SECS`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_secs: Option<u32>,
+    /// How often a run is tried in all, 1 to 20; absent means [`Job::DEFAULT_MAX_ATTEMPTS`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_attempts: Option<u32>,
+    /// How many upstream calls a run may make, over all attempts, 1 to 100000; absent means
+    /// [`Job::DEFAULT_MAX_CALLS`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_calls: Option<u32>,
+    /// Days for which runs that ended are kept, 1 to 3650; absent means [`Job::DEFAULT_KEEP_DAYS`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep_days: Option<u32>,
     /// The principal whose grants bound what the job may do.
     pub run_as: String,
     /// Parameters of the job kind.
     #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
     pub params: serde_json::Map<String, serde_json::Value>,
+}
+
+impl Job {
+    /// Seconds after which a run is given up, where the job does not say: an hour.
+    pub const DEFAULT_TIMEOUT_SECS: u32 = 3_600;
+    /// How often a run is tried, where the job does not say.
+    pub const DEFAULT_MAX_ATTEMPTS: u32 = 5;
+    /// How many upstream calls a run may make, where the job does not say.
+    pub const DEFAULT_MAX_CALLS: u32 = 1_000;
+    /// Days for which runs that ended are kept, where the job does not say.
+    pub const DEFAULT_KEEP_DAYS: u32 = 90;
+}
+
+/// What happens to a run that is due while another of the same job has not ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Overlap {
+    /// It does not run.
+    #[default]
+    Skip,
+    /// It waits until the other has ended.
+    Queue,
+    /// The other is cancelled, then it runs.
+    Cancel,
+}
+
+impl Overlap {
+    #[expect(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "serde passes a reference"
+    )]
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }

@@ -1,13 +1,6 @@
 //! Words for messages: texts quoted, and what somebody probably meant.
 
-/// The text in quotes and on one line, cut after 64 characters.
-pub(super) fn quoted(text: &str) -> String {
-    const SHOWN_CHARS: usize = 64;
-    match text.char_indices().nth(SHOWN_CHARS) {
-        Some((end, _)) => format!("{:?}", format!("{}…", text.get(..end).unwrap_or_default())),
-        None => format!("{text:?}"),
-    }
-}
+pub(super) use crate::model::quoted;
 
 /// The candidate with the fewest edits from `word`; none if even that one shares little with it.
 pub(super) fn nearest<'c>(

@@ -132,6 +132,53 @@ export async function exchange(url, method, body, cap, deadlineMs) {
   ];
 }
 
+/** Sends a run's call on. Settles with a Response or a fault. */
+export async function relayOwn(url, method, body, deadlineMs) {
+  const headers = { accept: "application/json", ...credential };
+  const init = { method, headers, redirect: "manual", signal: AbortSignal.timeout(deadlineMs) };
+  if (body !== undefined) {
+    init.body = body;
+    headers["content-type"] = "application/json";
+  } else if (method !== "GET") {
+    init.body = nothing();
+  }
+  return send(url, init);
+}
+
+// Blobs and the queue of runs. What fails settles with the error's text.
+
+/** Stores a blob. Settles with null or the error's text. */
+export async function putBlob(env, key, bytes) {
+  return attempt(() => env.BLOBS.put(key, bytes));
+}
+
+/** Reads a blob. Settles with its bytes, null when there is none, or the error's text. */
+export async function getBlob(env, key) {
+  return attempt(async () => {
+    const bytes = await env.BLOBS.get(key, "arrayBuffer");
+    return bytes && new Uint8Array(bytes);
+  });
+}
+
+/** Deletes a blob. Settles with null or the error's text. */
+export async function deleteBlob(env, key) {
+  return attempt(() => env.BLOBS.delete(key));
+}
+
+/** Sends ids, joined by commas, to the queue of runs. Settles with null or the error's text. */
+export async function enqueue(env, ids, delaySeconds) {
+  const messages = ids.split(",").map((body) => ({ body, contentType: "text", delaySeconds }));
+  return attempt(() => env.RUNS.sendBatch(messages));
+}
+
+async function attempt(work) {
+  try {
+    return (await work()) ?? null;
+  } catch (error) {
+    return String(error?.message ?? error);
+  }
+}
+
 /** A header of an answer, or null. */
 export function header(response, name) {
   return response.headers.get(name);
@@ -167,4 +214,47 @@ export function ownAnswer(status, body, contentType, retryAfter, withoutBody) {
   };
   if (retryAfter !== undefined) headers["retry-after"] = String(retryAfter);
   return new Response(withoutBody ? null : body, { status, headers });
+}
+
+// Formatters by time zone, and the offsets they told last: jobs of one zone ask for the same instants.
+// Null stands for a zone that does not exist.
+const clocks = new Map();
+const MAX_CLOCKS = 100;
+const MAX_OFFSETS = 50;
+
+function clockOf(zone) {
+  let clock = clocks.get(zone);
+  if (clock === undefined) {
+    try {
+      const format = new Intl.DateTimeFormat("en-US", { timeZone: zone, timeZoneName: "longOffset" });
+      clock = { format, offsets: new Map() };
+    } catch {
+      clock = null;
+    }
+    if (clocks.size >= MAX_CLOCKS) clocks.delete(clocks.keys().next().value);
+    clocks.set(zone, clock);
+  }
+  return clock;
+}
+
+/** Seconds east of UTC in a time zone, or undefined if there is no such zone or instant. */
+export function utcOffsetSecs(zone, ms) {
+  if (zone === "UTC") return 0;
+  const clock = clockOf(zone);
+  if (clock === null) return undefined;
+  const { format, offsets } = clock;
+  if (!offsets.has(ms)) {
+    if (offsets.size >= MAX_OFFSETS) offsets.clear();
+    offsets.set(ms, Math.abs(ms) <= 8.64e15 ? offsetIn(format.format(ms)) : undefined);
+  }
+  return offsets.get(ms);
+}
+
+// Of a date that ends in "GMT+01:00", "GMT-00:44:30" or a bare "GMT".
+function offsetIn(text) {
+  const found = /GMT(?:([+-])(\d\d):(\d\d)(?::(\d\d))?)?$/.exec(text);
+  if (!found) return undefined;
+  const [, sign, hours = 0, minutes = 0, seconds = 0] = found;
+  const offset = hours * 3600 + minutes * 60 + Number(seconds);
+  return sign === "-" ? -offset : offset;
 }

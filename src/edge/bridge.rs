@@ -45,6 +45,25 @@ extern "C" {
 
     pub(super) fn header(response: &Response, name: &str) -> Option<String>;
 
+    #[wasm_bindgen(js_name = relayOwn)]
+    pub(super) fn relay_own(
+        url: &str,
+        method: &str,
+        body: Option<&str>,
+        deadline_ms: u32,
+    ) -> Promise;
+
+    #[wasm_bindgen(js_name = putBlob)]
+    pub(super) fn put_blob(env: &JsValue, key: &str, bytes: Vec<u8>) -> Promise;
+
+    #[wasm_bindgen(js_name = getBlob)]
+    pub(super) fn get_blob(env: &JsValue, key: &str) -> Promise;
+
+    #[wasm_bindgen(js_name = deleteBlob)]
+    pub(super) fn delete_blob(env: &JsValue, key: &str) -> Promise;
+
+    pub(super) fn enqueue(env: &JsValue, ids: &str, delay_seconds: u32) -> Promise;
+
     #[wasm_bindgen(js_name = readAnswer)]
     pub(super) fn read_answer(response: &Response, cap: u32, deadline_ms: u32) -> Promise;
 
@@ -64,6 +83,9 @@ extern "C" {
         retry_after: Option<u32>,
         without_body: bool,
     ) -> Response;
+
+    #[wasm_bindgen(js_name = utcOffsetSecs)]
+    pub(super) fn utc_offset_secs(zone: &str, ms: f64) -> Option<i32>;
 }
 
 /// The number that stands for a fault of the connection.

@@ -3,20 +3,25 @@
 use wasm_bindgen::JsValue;
 use worker::{D1Database, D1PreparedStatement};
 
+use super::meter::Meter;
 use crate::store::{Database, Row, Statement, StoreError, Value};
 
 /// The D1 binding.
 #[derive(Debug)]
-pub(super) struct D1(D1Database);
+pub(super) struct D1 {
+    database: D1Database,
+    meter: Meter,
+}
 
 impl D1 {
-    pub(super) const fn new(database: D1Database) -> Self {
-        Self(database)
+    /// The binding `database`; `meter` counts what is asked of it.
+    pub(super) const fn new(database: D1Database, meter: Meter) -> Self {
+        Self { database, meter }
     }
 
     fn prepare(&self, statement: Statement) -> Result<D1PreparedStatement, StoreError> {
         let binds: Vec<JsValue> = statement.binds.into_iter().map(to_js).collect();
-        self.0
+        self.database
             .prepare(statement.sql)
             .bind(&binds)
             .map_err(|error| failed(&error))
@@ -43,8 +48,9 @@ impl Database for D1 {
             .into_iter()
             .map(|statement| self.prepare(statement))
             .collect::<Result<Vec<_>, _>>()?;
+        self.meter.count();
         let results = self
-            .0
+            .database
             .batch(prepared)
             .await
             .map_err(|error| failed(&error))?;

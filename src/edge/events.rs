@@ -13,15 +13,20 @@ use worker::{
 
 use super::bridge;
 use super::clock;
-use super::isolate::Isolate;
+use super::database::D1;
+use super::isolate::{Isolate, database};
+use super::meter::Meter;
 use super::recorder::Recorder;
-use super::world::{CallWorld, Outbound};
+use super::run_world::RunWorld;
+use super::world::{CallWorld, CallerBody, Outbound};
 use crate::api::API_PREFIX;
 use crate::gateway::{
     After, Code, Finished, Gateway, Inbound, PREFIX, RawTarget, Reconciled, Refusal, Reply,
     below_prefix, codes_page, reconcile, split_url,
 };
-use crate::model::Timestamp;
+use crate::jobs::{Engine, alarms};
+use crate::model::{RunId, Timestamp};
+use crate::store::Store;
 
 #[event(start)]
 fn start() {
@@ -69,7 +74,8 @@ async fn fetch(request: Request, env: Env, context: Context) -> worker::Result<R
     Ok(response.unchecked_into())
 }
 
-/// Once a minute: closes what a crash left open. `scheduledTime` is the only clock.
+/// Once a minute: closes what a crash left open, then starts what is due. `scheduledTime` is the only
+/// clock of schedules.
 #[event(scheduled)]
 async fn scheduled(event: ScheduledEvent, env: Env, _context: ScheduleContext) {
     // A time in milliseconds is far below 2^53.
@@ -78,35 +84,85 @@ async fn scheduled(event: ScheduledEvent, env: Env, _context: ScheduleContext) {
         reason = "milliseconds are whole and small"
     )]
     let now = Timestamp::from_unix_ms(event.schedule() as i64);
-    let isolate = match Isolate::of(&env) {
-        Ok(isolate) => isolate,
+    let invocation = match Invocation::new(&env) {
+        Ok(invocation) => invocation,
         Err(problem) => return console_error!("tick: not configured: {problem}"),
     };
-    let outbound = Outbound {
-        isolate: Rc::clone(&isolate),
-    };
-    if let Err(error) = isolate.view.current(&isolate.store, clock::now()).await {
+    let isolate = &invocation.world.outbound.isolate;
+    if let Err(error) = isolate.view.current(&invocation.store, clock::now()).await {
         return console_error!("tick: {error}");
     }
-    match reconcile(&isolate.store, &outbound, now).await {
+    match reconcile(&invocation.store, &invocation.world, now).await {
         Ok(done) if done != Reconciled::default() => console_log!("tick: {done:?}"),
+        Ok(_) => {}
+        Err(error) => console_error!("tick: {error}"),
+    }
+    match invocation.engine().tick(now).await {
+        Ok(done) if !done.is_quiet() => console_log!("tick: {done:?}"),
         Ok(_) => {}
         Err(error) => console_error!("tick: {error}"),
     }
 }
 
-/// Runs are not built yet, so nothing of ours is in the queue: what is there is put away by itself,
-/// and never keeps its neighbours back.
+/// The queue of runs, and the one of messages that failed for good. Each message is acknowledged by
+/// itself, so that a poisonous one never keeps its neighbours back.
+///
+/// A message is only a hint: whatever goes wrong here is found by the sweeper.
 #[event(queue)]
-async fn queue(batch: MessageBatch<JsValue>, _env: Env, _context: Context) -> worker::Result<()> {
+async fn queue(batch: MessageBatch<JsValue>, env: Env, _context: Context) -> worker::Result<()> {
+    let is_dead = batch.queue() == DEAD_QUEUE;
     for message in batch.raw_iter() {
-        console_error!(
-            "queue: message {} is of no kind this version knows",
-            message.id()
-        );
+        let id = message.body().as_string();
+        let Some(id) = id.and_then(|text| text.parse::<RunId>().ok()) else {
+            console_error!("queue: message {} holds no run", message.id());
+            message.ack();
+            continue;
+        };
+        match Invocation::new(&env) {
+            Ok(invocation) if is_dead => invocation.engine().bury(id).await,
+            Ok(invocation) => invocation.engine().deliver(id).await,
+            Err(problem) => console_error!("queue: not configured: {problem}"),
+        }
         message.ack();
     }
     Ok(())
+}
+
+/// The queue whose messages failed for good, as in `wrangler.toml`.
+const DEAD_QUEUE: &str = "zonekeeper-dead";
+
+/// What works on runs once: its own view of the store, so that its subrequests are counted.
+struct Invocation {
+    store: Store<D1>,
+    world: RunWorld,
+}
+
+impl Invocation {
+    fn new(env: &Env) -> Result<Self, String> {
+        let isolate = Isolate::of(env)?;
+        let meter = Meter::default();
+        let store = Store::new(D1::new(database(env)?, meter.clone()));
+        let world = RunWorld {
+            outbound: Outbound { isolate },
+            meter,
+            caller: None,
+            #[cfg(feature = "faults")]
+            fault: None,
+        };
+        Ok(Self { store, world })
+    }
+
+    fn engine(&self) -> Engine<'_, D1, RunWorld> {
+        let isolate = &self.world.outbound.isolate;
+        Engine {
+            gateway: Gateway {
+                settings: &isolate.settings,
+                view: &isolate.view,
+                store: &self.store,
+                world: &self.world,
+            },
+        }
+    }
 }
 
 /// Answers a request and sees to what is written down after that.
@@ -115,16 +171,11 @@ async fn answer(request: Request, isolate: Rc<Isolate>, context: Rc<Context>) ->
     let head = call.head();
     let inbound = Inbound::parse(&head);
     let without_body = inbound.method == "HEAD";
-    let world = CallWorld {
-        outbound: Outbound {
-            isolate: Rc::clone(&isolate),
-        },
+    let caller = CallerBody {
         call,
         content_encoding: inbound.content_encoding.map(str::to_owned),
-        #[cfg(feature = "faults")]
-        fault: inbound.fault.map(str::to_owned),
     };
-    let finished = route(&inbound, &isolate, &world).await;
+    let finished = route(&inbound, &isolate, caller).await;
     for after in finished.after {
         write_down(after, &isolate, &context);
     }
@@ -158,24 +209,40 @@ async fn answer(request: Request, isolate: Rc<Isolate>, context: Rc<Context>) ->
 }
 
 /// The whole list of what is served.
-async fn route(inbound: &Inbound<'_>, isolate: &Isolate, world: &CallWorld) -> Finished<Response> {
+async fn route(
+    inbound: &Inbound<'_>,
+    isolate: &Rc<Isolate>,
+    caller: CallerBody,
+) -> Finished<Response> {
     let (origin, path, query) = split_url(inbound.url);
-    let gateway = Gateway {
-        settings: &isolate.settings,
-        view: &isolate.view,
-        store: &isolate.store,
-        world,
+    let outbound = Outbound {
+        isolate: Rc::clone(isolate),
     };
+    #[cfg(feature = "faults")]
+    let fault = inbound.fault.map(str::to_owned);
     if let Some(path) = below_prefix(path) {
-        return gateway
+        let world = CallWorld {
+            outbound,
+            caller,
+            #[cfg(feature = "faults")]
+            fault,
+        };
+        return gateway(isolate, &world)
             .serve(inbound, origin, RawTarget { path, query })
             .await;
     }
-    if let Some(path) = path
-        .strip_prefix(API_PREFIX)
-        .filter(|rest| rest.starts_with('/'))
-    {
-        return gateway.serve_api(inbound, origin, path, query).await;
+    let below_api = path.strip_prefix(API_PREFIX);
+    if let Some(path) = below_api.filter(|rest| rest.starts_with('/')) {
+        let world = RunWorld {
+            outbound,
+            meter: Meter::default(),
+            caller: Some(caller),
+            #[cfg(feature = "faults")]
+            fault,
+        };
+        return gateway(isolate, &world)
+            .serve_api(inbound, origin, path, query)
+            .await;
     }
     let reply = match path {
         "/healthz" => Reply::json(StatusCode::OK, r#"{"status":"ok"}"#.to_owned()),
@@ -200,6 +267,15 @@ async fn route(inbound: &Inbound<'_>, isolate: &Isolate, world: &CallWorld) -> F
     }
 }
 
+fn gateway<'a, W>(isolate: &'a Isolate, world: &'a W) -> Gateway<'a, D1, W> {
+    Gateway {
+        settings: &isolate.settings,
+        view: &isolate.view,
+        store: &isolate.store,
+        world,
+    }
+}
+
 /// Whether calls can be served now, and what an operator should know.
 async fn ready(isolate: &Isolate) -> Reply<Response> {
     let mut warnings = Vec::new();
@@ -213,19 +289,24 @@ async fn ready(isolate: &Isolate) -> Reply<Response> {
     ) {
         warnings.push("the upstream credential is a Global API Key, which cannot be limited; use an API token");
     }
-    let (status, word) = match isolate.view.refresh(&isolate.store, clock::now()).await {
-        Ok(_) => (StatusCode::OK, "ready"),
+    let now = clock::now();
+    let found = async {
+        let snapshot = isolate.view.refresh(&isolate.store, now).await?;
+        alarms(&isolate.store, &snapshot.config.document, now).await
+    };
+    let (status, word, alarms) = match found.await {
+        Ok(alarms) => (StatusCode::OK, "ready", alarms),
         Err(error) => {
             console_error!("readyz: {error}");
-            (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "the store cannot be reached",
-            )
+            let word = "the store cannot be reached";
+            (StatusCode::SERVICE_UNAVAILABLE, word, Vec::new())
         }
     };
+    // Who may look here is not known, so names of jobs are left out.
+    let kinds: Vec<&str> = alarms.iter().map(|alarm| alarm.kind).collect();
     Reply::json(
         status,
-        serde_json::json!({"status": word, "warnings": warnings}).to_string(),
+        serde_json::json!({"status": word, "warnings": warnings, "alarms": kinds}).to_string(),
     )
 }
 

@@ -4,10 +4,13 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use worker::Env;
+use wasm_bindgen::JsValue;
+use worker::js_sys::Reflect;
+use worker::{D1Database, Env};
 
 use super::bridge;
 use super::database::D1;
+use super::meter::Meter;
 use super::recorder::Recorder;
 use crate::gateway::{FORWARDED_HEADERS, OWN_HEADER_PREFIX, READ_HEADERS, RELAYED_HEADERS, View};
 use crate::model::{EntryIds, Secret};
@@ -22,6 +25,8 @@ pub(super) struct Isolate {
     pub(super) store: Store<D1>,
     pub(super) entry_ids: RefCell<EntryIds>,
     pub(super) recorder: Recorder,
+    /// The bindings, for what is done in JavaScript.
+    pub(super) env: JsValue,
 }
 
 thread_local! {
@@ -44,9 +49,13 @@ impl Isolate {
 
     fn new(env: &Env) -> Result<Self, String> {
         let settings = Settings::try_from(read(env)).map_err(|error| error.to_string())?;
-        let database = env
-            .d1("DB")
-            .map_err(|_| "the D1 binding DB is missing".to_owned())?;
+        let database = database(env)?;
+        for binding in ["BLOBS", "RUNS"] {
+            let value = Reflect::get(env.as_ref(), &binding.into());
+            if !value.is_ok_and(|value| value.is_object()) {
+                return Err(format!("the binding {binding} is missing"));
+            }
+        }
         bridge::configure(
             &FORWARDED_HEADERS.join(","),
             &READ_HEADERS.join(","),
@@ -57,11 +66,21 @@ impl Isolate {
         Ok(Self {
             settings,
             view: View::default(),
-            store: Store::new(D1::new(database)),
+            store: Store::new(D1::new(database, Meter::default())),
+            env: JsValue::from(env.clone()),
             entry_ids: RefCell::default(),
             recorder: Recorder::default(),
         })
     }
+}
+
+/// The database binding.
+///
+/// # Errors
+/// A sentence that names it.
+pub(super) fn database(env: &Env) -> Result<D1Database, String> {
+    env.d1("DB")
+        .map_err(|_| "the D1 binding DB is missing".to_owned())
 }
 
 fn credential_json(credential: &UpstreamCredential) -> String {

@@ -9,5 +9,8 @@ mod clock;
 mod database;
 mod events;
 mod isolate;
+mod meter;
 mod recorder;
+mod run_world;
+mod timezones;
 mod world;

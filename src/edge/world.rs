@@ -30,23 +30,28 @@ pub(super) struct Outbound {
     pub(super) isolate: Rc<Isolate>,
 }
 
+/// A caller's request, its body not read yet.
+pub(super) struct CallerBody {
+    pub(super) call: bridge::Call,
+    pub(super) content_encoding: Option<String>,
+}
+
 /// One call and what surrounds it.
 pub(super) struct CallWorld {
     pub(super) outbound: Outbound,
-    pub(super) call: bridge::Call,
-    pub(super) content_encoding: Option<String>,
+    pub(super) caller: CallerBody,
     #[cfg(feature = "faults")]
     pub(super) fault: Option<String>,
 }
 
 /// Awaits a promise of the bridge; none of them rejects.
-async fn settle(promise: worker::js_sys::Promise) -> JsValue {
+pub(super) async fn settle(promise: worker::js_sys::Promise) -> JsValue {
     JsFuture::from(promise)
         .await
         .unwrap_or(JsValue::from_f64(1.0))
 }
 
-fn fault(number: u32) -> Fault {
+pub(super) fn fault(number: u32) -> Fault {
     if number == DEADLINE {
         Fault::Deadline
     } else {
@@ -107,6 +112,54 @@ impl Client for Outbound {
     }
 }
 
+impl Outbound {
+    pub(super) async fn read(&self, response: &Response, cap: usize) -> Option<Vec<u8>> {
+        let promise = bridge::read_answer(response, cap_of(cap), SHORT_DEADLINE_MS);
+        let value = settle(promise).await;
+        fault_of(&value)
+            .is_none()
+            .then(|| value.unchecked_into::<Uint8Array>().to_vec())
+    }
+
+    pub(super) fn entry_id(&self, now: Timestamp) -> EntryId {
+        let mut ids = self.isolate.entry_ids.borrow_mut();
+        ids.next(now, clock::random_u16())
+    }
+}
+
+impl CallerBody {
+    pub(super) async fn read(&self, cap: usize) -> Result<Vec<u8>, BodyFault> {
+        let encoding = match self.content_encoding.as_deref().map(str::trim) {
+            None | Some("" | "identity") => None,
+            Some("gzip" | "x-gzip") => Some("gzip"),
+            Some("deflate") => Some("deflate"),
+            Some(_) => return Err(BodyFault::Broken),
+        };
+        let value = settle(self.call.body(cap_of(cap), BODY_DEADLINE_MS, encoding)).await;
+        match fault_of(&value) {
+            None => Ok(value.unchecked_into::<Uint8Array>().to_vec()),
+            Some(DEADLINE) => Err(BodyFault::TimedOut),
+            Some(TOO_LARGE) => Err(BodyFault::TooLarge),
+            Some(_) => Err(BodyFault::Broken),
+        }
+    }
+}
+
+/// What an answer says before its body.
+pub(super) fn head_of(response: &Response) -> Head {
+    let status = status_of(response.status());
+    let retry_after_secs = if status == StatusCode::TOO_MANY_REQUESTS {
+        seconds(bridge::header(response, "retry-after"))
+    } else {
+        None
+    };
+    Head {
+        status,
+        cf_ray: bridge::header(response, "cf-ray"),
+        retry_after_secs,
+    }
+}
+
 impl Client for CallWorld {
     async fn exchange(&self, exchange: &Exchange) -> Result<Answer, Fault> {
         self.outbound.exchange(exchange).await
@@ -126,40 +179,22 @@ impl Upstream for CallWorld {
             self.outbound.isolate.settings.upstream_base,
             relay.target()
         );
-        let value =
-            settle(
-                self.call
-                    .relay(&url, relay.method().as_str(), relay.body(), DEADLINE_MS),
-            )
-            .await;
+        let value = settle(self.caller.call.relay(
+            &url,
+            relay.method().as_str(),
+            relay.body(),
+            DEADLINE_MS,
+        ))
+        .await;
         if let Some(number) = fault_of(&value) {
             return Err(fault(number));
         }
         let response: Response = value.unchecked_into();
-        let status = status_of(response.status());
-        let retry_after_secs = if status == StatusCode::TOO_MANY_REQUESTS {
-            seconds(bridge::header(&response, "retry-after"))
-        } else {
-            None
-        };
-        let head = Head {
-            status,
-            cf_ray: bridge::header(&response, "cf-ray"),
-            retry_after_secs,
-        };
-        Ok((head, response))
+        Ok((head_of(&response), response))
     }
 
     async fn read(&self, response: &Response, cap: usize) -> Option<Vec<u8>> {
-        let value = settle(bridge::read_answer(
-            response,
-            cap_of(cap),
-            SHORT_DEADLINE_MS,
-        ))
-        .await;
-        fault_of(&value)
-            .is_none()
-            .then(|| value.unchecked_into::<Uint8Array>().to_vec())
+        self.outbound.read(response, cap).await
     }
 }
 
@@ -173,27 +208,11 @@ impl World for CallWorld {
     }
 
     fn entry_id(&self, now: Timestamp) -> EntryId {
-        self.outbound
-            .isolate
-            .entry_ids
-            .borrow_mut()
-            .next(now, clock::random_u16())
+        self.outbound.entry_id(now)
     }
 
     async fn caller_body(&self, cap: usize) -> Result<Vec<u8>, BodyFault> {
-        let encoding = match self.content_encoding.as_deref().map(str::trim) {
-            None | Some("" | "identity") => None,
-            Some("gzip" | "x-gzip") => Some("gzip"),
-            Some("deflate") => Some("deflate"),
-            Some(_) => return Err(BodyFault::Broken),
-        };
-        let value = settle(self.call.body(cap_of(cap), BODY_DEADLINE_MS, encoding)).await;
-        match fault_of(&value) {
-            None => Ok(value.unchecked_into::<Uint8Array>().to_vec()),
-            Some(DEADLINE) => Err(BodyFault::TimedOut),
-            Some(TOO_LARGE) => Err(BodyFault::TooLarge),
-            Some(_) => Err(BodyFault::Broken),
-        }
+        self.caller.read(cap).await
     }
 
     async fn flush_events(&self) {
@@ -208,18 +227,19 @@ impl World for CallWorld {
         console_error!("{line}");
     }
 
-    /// `panic:<point>` panics there; `stall:<point>` waits there for half a second first.
     #[cfg(feature = "faults")]
-    #[expect(clippy::panic, reason = "the fault that is asked for")]
     async fn fault_point(&self, name: &str) {
-        match self
-            .fault
-            .as_deref()
-            .and_then(|fault| fault.split_once(':'))
-        {
-            Some(("panic", point)) if point == name => panic!("injected fault at {name}"),
-            Some(("stall", point)) if point == name => self.pause(500).await,
-            _ => {}
-        }
+        fault_at(self.fault.as_deref(), name, &self.outbound).await;
+    }
+}
+
+/// `panic:<point>` panics there; `stall:<point>` waits there for half a second first.
+#[cfg(feature = "faults")]
+#[expect(clippy::panic, reason = "the fault that is asked for")]
+pub(super) async fn fault_at(fault: Option<&str>, name: &str, outbound: &Outbound) {
+    match fault.and_then(|fault| fault.split_once(':')) {
+        Some(("panic", point)) if point == name => panic!("injected fault at {name}"),
+        Some(("stall", point)) if point == name => outbound.pause(500).await,
+        _ => {}
     }
 }

@@ -56,7 +56,9 @@ pub async fn alarms<D: Database>(
             job: None,
             run: None,
             since: ticked_at,
-            message: format!("The scheduler has not ticked since {ticked_at}; is the cron trigger there?"),
+            message: format!(
+                "The scheduler has not ticked since {ticked_at}; is the cron trigger there?"
+            ),
         });
     }
     for row in &state.jobs {

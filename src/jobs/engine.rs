@@ -56,6 +56,7 @@ struct Held<'e, 'a, D, P> {
     events: Vec<String>,
     /// When the world was last seen to be as the plan has it.
     checked_at: Option<Timestamp>,
+    is_first_turn: bool,
 }
 
 /// Whether there is more to do now.
@@ -74,6 +75,18 @@ impl<D: Database, P: Platform> Engine<'_, D, P> {
     pub async fn deliver(&self, id: RunId) {
         if let Err(error) = self.work_on(id).await {
             self.gateway.world.log(&format!("run {id}: {error}"));
+        }
+    }
+
+    /// Ends a run whose messages failed for good, with that for a reason. Whoever holds it goes on.
+    pub async fn bury(&self, id: RunId) {
+        const KEEP_DAYS: u32 = 90;
+        let reason = "dead_letter: every attempt to work on the run broke off.";
+        let Gateway { store, world, .. } = self.gateway;
+        match store.end_dead(id, KEEP_DAYS, reason, world.now()).await {
+            Ok(true) => world.log(&format!("ALARM: run {id} was ended: {reason}")),
+            Ok(false) => {}
+            Err(error) => world.log(&format!("end run {id}: {error}")),
         }
     }
 
@@ -108,6 +121,7 @@ impl<D: Database, P: Platform> Engine<'_, D, P> {
             steps,
             events: Vec::new(),
             checked_at: None,
+            is_first_turn: true,
         };
         while let Turn::Again = held.turn().await? {}
         Ok(())
@@ -163,7 +177,9 @@ impl<D: Database, P: Platform> Held<'_, '_, D, P> {
             stops_at_refusal: self.info.stops_at_refusal,
         };
         let next = next(&self.run, standing, now);
-        if self.world().subrequests() + self.reserve(&next, now) > SUBREQUESTS {
+        // The first turn of an invocation goes ahead whatever it needs, so that a run moves on.
+        let is_first = std::mem::replace(&mut self.is_first_turn, false);
+        if !is_first && self.world().subrequests() + self.reserve(&next, now) > SUBREQUESTS {
             return self.rest_until(now, None).await;
         }
         match next {

@@ -300,7 +300,9 @@ impl<D: Database, P: Platform> Hands for Desk<'_, D, P> {
         Box::pin(async move {
             let now = self.reader.now();
             let store = self.reader.gateway.store;
-            let done = store.give_up_snapshots(&self.run.job, zone, keep, now).await;
+            let done = store
+                .give_up_snapshots(&self.run.job, zone, keep, now)
+                .await;
             done.map_err(stored)
         })
     }

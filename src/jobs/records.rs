@@ -24,7 +24,9 @@ pub(super) async fn read_page(
 ) -> Result<(Vec<Record>, usize), Trouble> {
     let target = format!("/zones/{zone}/dns_records?page={page}&per_page={PER_PAGE}");
     let unreadable = |why: &str| {
-        Trouble::Again(format!("The records of zone {zone} could not be read: {why}."))
+        Trouble::Again(format!(
+            "The records of zone {zone} could not be read: {why}."
+        ))
     };
     let envelope = reads.read(target).await?;
     let list = envelope
@@ -79,10 +81,7 @@ fn check_complete(records: &[Record], total: usize, zone: ZoneId) -> Result<(), 
 ///
 /// # Errors
 /// [`Trouble`] when a part of it is missing or altered.
-pub async fn load_snapshot(
-    reads: &dyn Reads,
-    snapshot: &Snapshot,
-) -> Result<Vec<Record>, Trouble> {
+pub async fn load_snapshot(reads: &dyn Reads, snapshot: &Snapshot) -> Result<Vec<Record>, Trouble> {
     let mut digest = Sha256::new();
     let mut records = Vec::with_capacity(snapshot.records as usize);
     for n in 0..snapshot.chunks {

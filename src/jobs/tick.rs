@@ -80,8 +80,11 @@ impl<D: Database, P: Platform> Engine<'_, D, P> {
         let store = self.gateway.store;
         let world = self.gateway.world;
         let now = world.now();
-        let minute =
-            Timestamp::from_unix_ms(tick.unix_ms().div_euclid(MINUTE_MS).saturating_mul(MINUTE_MS));
+        let minute = Timestamp::from_unix_ms(
+            tick.unix_ms()
+                .div_euclid(MINUTE_MS)
+                .saturating_mul(MINUTE_MS),
+        );
         let snapshot = self.gateway.view.current(store, now).await?;
         let begun = store.begin_tick().await?;
         let jobs = &snapshot.config.document.jobs;
@@ -109,7 +112,15 @@ impl<D: Database, P: Platform> Engine<'_, D, P> {
                 .open
                 .iter()
                 .find_map(|(name, run)| (*name == job.name).then_some(*run));
-            self.fire(job, row, begun.ticked_at, minute, open, &mut runs, &mut missed);
+            self.fire(
+                job,
+                row,
+                begun.ticked_at,
+                minute,
+                open,
+                &mut runs,
+                &mut missed,
+            );
         }
         done.skipped = runs.iter().filter(|run| run.skipped.is_some()).count();
         store.end_tick(minute, &runs, &missed).await?; // (2)

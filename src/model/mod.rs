@@ -6,6 +6,7 @@
 mod entry_id;
 mod id;
 pub mod json;
+mod quoted;
 mod record_name;
 mod record_pattern;
 mod secret;
@@ -13,6 +14,7 @@ mod timestamp;
 
 pub use entry_id::{EntryId, EntryIds};
 pub use id::{AccountId, InvalidId, RunId, SnapshotId, ZoneId};
+pub use quoted::quoted;
 pub use record_name::{InvalidName, RecordName};
 pub use record_pattern::{InvalidPattern, RecordPattern};
 pub use secret::Secret;

@@ -7,6 +7,7 @@ use crate::config::document::{
 use crate::config::path::At;
 use crate::config::tree::{Node, Tree};
 use crate::config::words::quoted;
+use crate::cron::check_timezone;
 use crate::model::{RecordPattern, ZoneId};
 
 /// The record types of the v4 API.
@@ -282,7 +283,7 @@ impl Check<'_> {
             self.problem(&at.key("until"), "it must differ from \"from\".");
         }
         if let Some(timezone) = &hours.timezone {
-            self.expect(&at.key("timezone"), syntax::timezone(timezone));
+            self.expect(&at.key("timezone"), check_timezone(timezone));
         }
     }
 }

@@ -1,0 +1,120 @@
+//! Which firings of a schedule a tick makes due.
+//!
+//! Ticks come once a minute, but may come late, twice or not at all. Each looks at the firings since
+//! the last one that was considered, so none is lost and none is seen twice.
+
+use serde::de::{self, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+use std::fmt;
+
+use super::schedule::{Schedule, minute_of};
+use super::timezone::TimeZones;
+use crate::model::Timestamp;
+
+/// The most firings that `run_all` makes up for.
+pub const MAX_RUN_ALL: u32 = 100;
+
+/// How far missed firings are counted.
+pub const MAX_MISSED: u32 = 1_000;
+
+/// What happens to firings that were missed. One is missed when a tick of a later minute is the
+/// first to see it: the Worker, or its cron trigger, did not run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Missed {
+    /// They do not run; only the tick's own minute does.
+    Skip,
+    /// The latest firing runs, missed or not, and stands for the others.
+    #[default]
+    RunOnce,
+    /// The latest firings run, missed or not, so many (from 1 to [`MAX_RUN_ALL`]), oldest first.
+    RunAll(u32),
+}
+
+impl Missed {
+    /// Whether it is the default, so that it need not be written.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+// Derived, this would not say what is possible.
+impl<'de> Deserialize<'de> for Missed {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Policy;
+
+        impl<'de> Visitor<'de> for Policy {
+            type Value = Missed;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(r#""skip", "run_once" or { run_all = 5 }"#)
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Missed, E> {
+                match text {
+                    "skip" => Ok(Missed::Skip),
+                    "run_once" => Ok(Missed::RunOnce),
+                    _ => Err(E::invalid_value(de::Unexpected::Str(text), &self)),
+                }
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Missed, A::Error> {
+                let mut policy = None;
+                while let Some(key) = map.next_key::<String>()? {
+                    if key != "run_all" {
+                        return Err(de::Error::unknown_field(&key, &["run_all"]));
+                    }
+                    policy = Some(Missed::RunAll(map.next_value()?));
+                }
+                policy.ok_or_else(|| de::Error::missing_field("run_all"))
+            }
+        }
+
+        deserializer.deserialize_any(Policy)
+    }
+}
+
+/// What a tick makes of a schedule's firings.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Due {
+    /// The firings that get a run each, oldest first.
+    pub slots: Vec<Timestamp>,
+    /// How many get none, at most [`MAX_MISSED`].
+    pub missed: u32,
+    /// Whether there are more than `missed` of them.
+    pub missed_is_capped: bool,
+}
+
+/// The firings after `considered_to` and not after `tick`, as `missed` has it.
+///
+/// `tick` is the scheduled time of a cron tick; it counts as its minute, whatever its second. One
+/// that is not later than `considered_to` (it came twice, or out of order) makes nothing due. So
+/// does a time zone that does not exist.
+#[must_use]
+pub fn due(
+    schedule: &Schedule,
+    missed: Missed,
+    considered_to: Timestamp,
+    tick: Timestamp,
+    zones: &dyn TimeZones,
+) -> Due {
+    let wanted = match missed {
+        Missed::Skip | Missed::RunOnce => 1,
+        Missed::RunAll(most) => most.min(MAX_RUN_ALL),
+    };
+    let mut due = Due::default();
+    for firing in schedule.firings_back(zones, considered_to, tick) {
+        let is_late = missed == Missed::Skip && minute_of(firing) < minute_of(tick);
+        if !is_late && due.slots.len() < wanted as usize {
+            due.slots.push(firing);
+        } else if due.missed < MAX_MISSED {
+            due.missed += 1;
+        } else {
+            due.missed_is_capped = true;
+            break;
+        }
+    }
+    due.slots.reverse();
+    due
+}
