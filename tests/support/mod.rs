@@ -3,5 +3,6 @@
 
 pub(crate) mod database;
 pub(crate) mod keeper;
+pub(crate) mod lab;
 pub(crate) mod upstream;
 pub(crate) mod world;
