@@ -24,6 +24,8 @@ use support::lab::world::{LabWorld, Outside};
 use support::world::Clock;
 use zonekeeper::catalog::Method;
 use zonekeeper::gateway::World;
+use zonekeeper::jobs::Platform;
+use zonekeeper::model::RunId;
 use zonekeeper::store::{Database, Statement, StoreError};
 use zonekeeper::upstream::{self, Answer, Client, DEADLINE_MS, Exchange};
 
@@ -198,6 +200,64 @@ fn chance_is_the_same_every_time_and_never_repeats_itself() {
     assert_ne!(bytes(&LabWorld::new(&one)), first);
     let (a, b) = (LabWorld::new(&one), LabWorld::new(&one));
     assert_ne!(a.entry_id(a.now()), b.entry_id(b.now()));
+}
+
+#[test]
+fn blobs_and_messages_fail_like_a_call() {
+    let run_id = RunId::from_random([7; 16]);
+    for (fault, happened) in [
+        (Fault::ErrorBefore, false),
+        (Fault::ErrorAfter, true),
+        (Fault::Timeout, true),
+        (Fault::KillBefore, false),
+        (Fault::KillAfter, true),
+    ] {
+        let is_kill = matches!(fault, Fault::KillBefore | Fault::KillAfter);
+        let outside = outside();
+        let world = LabWorld::new(&outside);
+        let injector = &outside.injector;
+        injector.plan(1, fault);
+        let ended = run(injector, world.put_blob("k", b"v".to_vec()));
+        assert_eq!(
+            ended.map(|ended| ended.is_err()),
+            (!is_kill).then_some(true)
+        );
+        injector.restart();
+        assert_eq!(!outside.blobs.keys().is_empty(), happened, "{fault:?}");
+        outside.blobs.put("k", Some(b"w".to_vec()));
+        injector.plan(1, fault);
+        let ended = run(injector, world.delete_blob("k"));
+        assert_eq!(
+            ended.map(|ended| ended.is_err()),
+            (!is_kill).then_some(true)
+        );
+        injector.restart();
+        assert_eq!(outside.blobs.keys().is_empty(), happened, "{fault:?}");
+        injector.plan(1, fault);
+        let ended = run(injector, world.enqueue(&[run_id], 60));
+        assert_eq!(
+            ended.map(|ended| ended.is_err()),
+            (!is_kill).then_some(true)
+        );
+        injector.restart();
+        assert_eq!(!outside.queue.waiting().is_empty(), happened, "{fault:?}");
+        assert_eq!(
+            run(injector, world.blob("k")),
+            Some(Ok(outside.blobs.get("k")))
+        );
+        assert_eq!(world.subrequests(), 4);
+        world.begin_invocation();
+        assert_eq!(world.subrequests(), 0);
+        assert_eq!(
+            injector.effects(),
+            [
+                "blob: put k",
+                "blob: delete k",
+                "queue: send 1 runs in 60 s",
+                "blob: get k"
+            ]
+        );
+    }
 }
 
 #[test]

@@ -9,5 +9,6 @@ pub(crate) mod blobs;
 pub(crate) mod database;
 pub(crate) mod injector;
 pub(crate) mod network;
+mod platform;
 pub(crate) mod queue;
 pub(crate) mod world;

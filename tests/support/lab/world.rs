@@ -7,7 +7,7 @@ use http::StatusCode;
 use simulator::Answered;
 use zonekeeper::catalog::Method;
 use zonekeeper::gateway::{BodyFault, World};
-use zonekeeper::model::{EntryId, EntryIds, Timestamp};
+use zonekeeper::model::{EntryId, EntryIds, RunId, Timestamp};
 use zonekeeper::upstream::{self, Answer, Client, DEADLINE_MS, Exchange, Head, Relay, Upstream};
 
 use super::blobs::Blobs;
@@ -23,7 +23,7 @@ pub(crate) struct Outside {
     pub(crate) injector: Injector,
     pub(crate) network: Rc<RefCell<Network>>,
     pub(crate) blobs: Rc<Blobs>,
-    pub(crate) queue: Rc<Queue<String>>,
+    pub(crate) queue: Rc<Queue<RunId>>,
     /// Counts random numbers, so that no two isolates get the same.
     chance: Rc<Cell<u64>>,
     logs: Rc<RefCell<Vec<String>>>,
