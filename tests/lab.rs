@@ -147,7 +147,7 @@ fn a_batch_fails_like_a_call() {
         (Fault::Timeout, 1, i64::from(DEADLINE_MS)),
     ] {
         let outside = outside();
-        let database = LabDatabase::new(outside.injector.clone());
+        let database = LabDatabase::new(&outside);
         let batch = |sql| database.batch(vec![Statement::new(sql, Vec::new())]);
         block_on(batch("CREATE TABLE t (a INTEGER)")).unwrap();
         outside.injector.plan(1, fault);
@@ -156,11 +156,11 @@ fn a_batch_fails_like_a_call() {
             Fault::KillBefore | Fault::KillAfter => assert_eq!(ended, None),
             _ => assert!(matches!(ended, Some(Err(StoreError::Unavailable(_))))),
         }
-        assert_eq!(database.sqlite().count("t"), rows, "{fault:?}");
+        assert_eq!(outside.sqlite.count("t"), rows, "{fault:?}");
         assert_eq!(outside.clock.now().ms_since(clock.now()), waited);
         assert_eq!(
-            outside.injector.describe(2),
-            format!("\n    2  d1: INSERT t  <- {fault:?}")
+            outside.injector.describe(1),
+            format!("\n    1  d1: INSERT t  <- {fault:?}")
         );
     }
 }
@@ -168,7 +168,7 @@ fn a_batch_fails_like_a_call() {
 #[test]
 fn a_batch_is_described_by_its_verbs_and_tables() {
     let outside = outside();
-    let database = LabDatabase::new(outside.injector.clone());
+    let database = LabDatabase::new(&outside);
     let check = |sql: &[&'static str], expected: &str| {
         let statements = sql.iter().map(|sql| Statement::new(sql, Vec::new()));
         // Only the description matters; some of these tables do not exist.

@@ -12,3 +12,4 @@ pub(crate) mod network;
 mod platform;
 pub(crate) mod queue;
 pub(crate) mod world;
+pub(crate) mod writes;

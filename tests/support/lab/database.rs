@@ -5,6 +5,7 @@ use std::rc::Rc;
 use zonekeeper::store::{Database, Row, Statement, StoreError};
 
 use super::injector::Injector;
+use super::world::Outside;
 use crate::support::database::Sqlite;
 
 /// A database that several isolates share, and whose batches fail as the injector has it.
@@ -15,17 +16,12 @@ pub(crate) struct LabDatabase {
 }
 
 impl LabDatabase {
-    /// An empty one.
-    pub(crate) fn new(injector: Injector) -> Self {
+    /// The database outside.
+    pub(crate) fn new(outside: &Outside) -> Self {
         Self {
-            sqlite: Rc::new(Sqlite::new()),
-            injector,
+            sqlite: Rc::clone(&outside.sqlite),
+            injector: outside.injector.clone(),
         }
-    }
-
-    /// What is really stored.
-    pub(crate) fn sqlite(&self) -> &Sqlite {
-        &self.sqlite
     }
 }
 

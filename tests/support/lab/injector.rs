@@ -92,13 +92,14 @@ impl Injector {
         self.state.is_dead.set(false);
     }
 
-    /// Every effect from the `from`th on, counted from 1, and the faults they met, a line each.
-    pub(crate) fn describe(&self, from: usize) -> String {
+    /// The effects after the first `after`, numbered from 1 on, and the faults they met, a line
+    /// each.
+    pub(crate) fn describe(&self, after: usize) -> String {
         let struck = self.state.struck.borrow();
         let mut text = String::new();
-        for (n, effect) in (1..).zip(self.effects()).skip(from.saturating_sub(1)) {
+        for (n, effect) in (1..).zip(self.effects().split_off(after)) {
             write!(text, "\n{n:5}  {effect}").unwrap();
-            for (_, fault) in struck.iter().filter(|(at, _)| *at == n) {
+            for (_, fault) in struck.iter().filter(|(at, _)| *at == after + n) {
                 write!(text, "  <- {fault:?}").unwrap();
             }
         }
@@ -171,5 +172,5 @@ pub(crate) fn run<T>(injector: &Injector, future: impl Future<Output = T>) -> Op
             return None;
         }
     }
-    panic!("waits for ever; effects:{}", injector.describe(1));
+    panic!("waits for ever; effects:{}", injector.describe(0));
 }

@@ -14,6 +14,8 @@ use super::blobs::Blobs;
 use super::injector::{Fault, Injector};
 use super::network::Network;
 use super::queue::Queue;
+use super::writes::Writes;
+use crate::support::database::Sqlite;
 use crate::support::world::Clock;
 
 /// What outlives a crash. Its copies are one.
@@ -22,6 +24,9 @@ pub(crate) struct Outside {
     pub(crate) clock: Clock,
     pub(crate) injector: Injector,
     pub(crate) network: Rc<RefCell<Network>>,
+    /// What is really stored.
+    pub(crate) sqlite: Rc<Sqlite>,
+    pub(crate) writes: Rc<Writes>,
     pub(crate) blobs: Rc<Blobs>,
     pub(crate) queue: Rc<Queue<RunId>>,
     /// Counts random numbers, so that no two isolates get the same.
@@ -36,6 +41,8 @@ impl Outside {
             injector: Injector::new(clock.clone()),
             clock,
             network: Rc::new(RefCell::new(Network::new())),
+            sqlite: Rc::new(Sqlite::new()),
+            writes: Rc::default(),
             blobs: Rc::default(),
             queue: Rc::default(),
             chance: Rc::default(),
@@ -123,9 +130,14 @@ impl LabWorld {
             clock,
             injector,
             network,
+            sqlite,
             ..
         } = &self.outside;
         let fault = injector.meet(|| format!("upstream: {} {target}", method.as_str()));
+        let is_sent = !matches!(fault, Some(Fault::ErrorBefore | Fault::KillBefore));
+        if method != Method::Get && is_sent {
+            self.outside.writes.note(sqlite, method.as_str(), target);
+        }
         if fault == Some(Fault::Timeout) {
             let mut network = network.borrow_mut();
             network.delay(clock, method.as_str(), target, body);
