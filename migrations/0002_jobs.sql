@@ -117,14 +117,14 @@ CREATE TABLE idempotency_keys (
 ) WITHOUT ROWID;
 
 -- Upstream buckets besides the general one. `full_at` is when the bucket is full again, in Unix
--- microseconds; before `blocked_until` (Unix milliseconds) nothing may be drawn.
+-- microseconds. Before `blocked_until` (Unix milliseconds) nothing may be drawn.
 CREATE TABLE buckets (
     name TEXT PRIMARY KEY,
     full_at INTEGER NOT NULL,
     blocked_until INTEGER NOT NULL
 ) WITHOUT ROWID;
 
--- A snapshot of a zone's records. Its content is in KV under `snapshots/{id}/{n}`, n below `chunks`;
+-- A snapshot of a zone's records. Its content is in KV under `snapshots/{id}/{n}`, n below `chunks`,
 -- `digest` is the SHA-256 of all of it, in hex.
 CREATE TABLE snapshots (
     id TEXT PRIMARY KEY,
@@ -138,7 +138,7 @@ CREATE TABLE snapshots (
     chunks INTEGER NOT NULL,
     bytes INTEGER NOT NULL,
     digest TEXT NOT NULL,
-    -- Given up; its content may be there still.
+    -- Given up. Its content may be there still.
     deleted_at INTEGER
 ) WITHOUT ROWID;
 

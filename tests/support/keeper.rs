@@ -66,7 +66,8 @@ pub(crate) fn resolution() -> Resolution {
     }
 }
 
-fn settings() -> RawSettings {
+/// What every test is told, unless it says otherwise.
+pub(crate) fn settings() -> RawSettings {
     RawSettings {
         upstream_base_url: Some("https://api.cloudflare.com/client/v4".to_owned()),
         api_token: Some(Secret::new(TOKEN)),

@@ -2,6 +2,10 @@
 //! a whole Zonekeeper over them that is told what to do in a few words.
 
 pub(crate) mod database;
+pub(crate) mod harness;
 pub(crate) mod keeper;
+pub(crate) mod lab;
+pub(crate) mod motor;
+pub(crate) mod sweep;
 pub(crate) mod upstream;
 pub(crate) mod world;

@@ -1,4 +1,4 @@
-//! The control surface under `/__sim/`: ledger, faults, limits, clock, reset, state.
+//! The control surface under `/__sim/`: ledger, faults, limits, clock, fill, reset, state.
 
 use hyper::Method;
 use serde::Deserialize;
@@ -6,11 +6,13 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::api::Reply;
+use crate::dns;
 use crate::faults::Fault;
 use crate::limits::Limiter;
 use crate::query::Query;
 use crate::seed;
-use crate::server::{Shared, lock};
+use crate::server::Shared;
+use crate::service::lock;
 
 /// `{requests, window_secs}`, and two optional members beyond them.
 #[derive(Debug, Deserialize)]
@@ -29,6 +31,15 @@ struct Limits {
 struct Advance {
     advance_secs: i64,
 }
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Fill {
+    count: usize,
+}
+
+/// Records added by one request at the most; each takes about a kilobyte of memory.
+const MAX_FILL: usize = 200_000;
 
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
@@ -64,7 +75,7 @@ fn answer(
     body: &[u8],
 ) -> Result<Reply, String> {
     match (method.as_str(), path) {
-        ("GET", "/__sim/state") => Ok(reply(200, &seed::state(&lock(&shared.world)))),
+        ("GET", "/__sim/state") => Ok(reply(200, &seed::state(&lock(&shared.service.world)))),
         ("GET", "/__sim/ledger") => ledger(shared, query),
         ("GET", "/__sim/faults") => Ok(reply(200, &json!(lock(&shared.faults).list()))),
         ("POST", "/__sim/faults") => add_faults(shared, body),
@@ -80,19 +91,20 @@ fn answer(
         }
         ("POST", "/__sim/reset") => {
             reset(shared);
-            Ok(reply(200, &seed::state(&lock(&shared.world))))
+            Ok(reply(200, &seed::state(&lock(&shared.service.world))))
         }
         // An empty message stands for "no such control".
+        ("POST", path) => fill(shared, filled_zone(path).ok_or("")?, body),
         _ => Err(String::new()),
     }
 }
 
 /// Everything as it was at the start, the clock included.
 fn reset(shared: &Shared) {
-    *lock(&shared.world) = seed::world();
-    lock(&shared.ledger).clear(shared.ledger_body_bytes);
+    *lock(&shared.service.world) = seed::world();
+    lock(&shared.service.ledger).clear(shared.ledger_body_bytes);
     lock(&shared.faults).clear();
-    *lock(&shared.limiter) = Limiter::default();
+    *lock(&shared.service.limiter) = Limiter::default();
     shared.clock.reset();
 }
 
@@ -106,7 +118,7 @@ fn ledger(shared: &Shared, query: &str) -> Result<Reply, String> {
     };
     Ok(Reply {
         content_type: "application/x-ndjson",
-        ..Reply::text(lock(&shared.ledger).render(after))
+        ..Reply::text(lock(&shared.service.ledger).render(after))
     })
 }
 
@@ -129,14 +141,29 @@ fn limits(shared: &Shared, body: &[u8]) -> Result<Reply, String> {
     let limits: Limits = parse(body)?;
     let window = i64::from(limits.window_secs);
     let block = limits.block_secs.map_or(window, i64::from);
-    *lock(&shared.limiter) = Limiter::new(limits.requests, window, block);
+    *lock(&shared.service.limiter) = Limiter::new(limits.requests, window, block);
     if let Some(bytes) = limits.ledger_body_bytes {
-        lock(&shared.ledger).set_body_limit(bytes);
+        lock(&shared.service.ledger).set_body_limit(bytes);
     }
     Ok(reply(
         200,
         &json!({"requests": limits.requests, "window_secs": window, "block_secs": block}),
     ))
+}
+
+/// The zone of `/__sim/zones/{id}/fill`.
+fn filled_zone(path: &str) -> Option<&str> {
+    path.strip_prefix("/__sim/zones/")?.strip_suffix("/fill")
+}
+
+/// Adds many records; an unknown zone is no such control.
+fn fill(shared: &Shared, zone_id: &str, body: &[u8]) -> Result<Reply, String> {
+    let fill: Fill = parse(body)?;
+    if fill.count > MAX_FILL {
+        return Err(format!("count must be at most {MAX_FILL}"));
+    }
+    let records = dns::fill(&mut lock(&shared.service.world), zone_id, fill.count);
+    Ok(reply(200, &json!({"records": records.ok_or("")?})))
 }
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {

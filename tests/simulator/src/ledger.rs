@@ -30,6 +30,58 @@ struct Entry {
     status: Option<u16>,
 }
 
+/// A request as it was received, and the status it was answered with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LedgerEntry {
+    /// Its number, from 1 on.
+    pub n: u64,
+    /// When its head had been read, in microseconds since the Unix epoch.
+    pub time_micros: i64,
+    /// The method.
+    pub method: String,
+    /// The path as it came, still percent-encoded.
+    pub path: String,
+    /// The query without its question mark; empty when there is none.
+    pub query: String,
+    /// Names in lower case and values, in order.
+    pub headers: Vec<(String, String)>,
+    /// The body, up to the limit.
+    pub body: Vec<u8>,
+    /// Whether the body was longer than the limit.
+    pub truncated: bool,
+    /// The status of the answer; `None` when none was sent.
+    pub status: Option<u16>,
+    /// The ray of the answer.
+    pub cf_ray: String,
+}
+
+impl Entry {
+    fn unpack(&self, n: u64) -> LedgerEntry {
+        let mut pieces = self
+            .head
+            .split(|b| *b == 0)
+            .map(|piece| String::from_utf8_lossy(piece).into_owned());
+        let mut next = || pieces.next().unwrap_or_default();
+        let (cf_ray, method, path, query) = (next(), next(), next(), next());
+        let mut headers = Vec::new();
+        while let (Some(name), Some(value)) = (pieces.next(), pieces.next()) {
+            headers.push((name, value));
+        }
+        LedgerEntry {
+            n,
+            time_micros: self.time.0,
+            method,
+            path,
+            query,
+            headers,
+            body: self.body.to_vec(),
+            truncated: self.truncated,
+            status: self.status,
+            cf_ray,
+        }
+    }
+}
+
 /// Names an entry; worthless after the ledger was cleared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct EntryId {
@@ -114,31 +166,29 @@ impl Ledger {
         }
     }
 
+    /// The entries numbered above `after`, oldest first.
+    pub(crate) fn entries(&self, after: u64) -> impl Iterator<Item = LedgerEntry> {
+        let skip = usize::try_from((after + 1).saturating_sub(self.first)).unwrap_or(usize::MAX);
+        (self.first..)
+            .zip(&self.entries)
+            .skip(skip)
+            .map(|(n, entry)| entry.unpack(n))
+    }
+
     /// The entries numbered above `after`, one JSON object a line.
     pub(crate) fn render(&self, after: u64) -> String {
-        let skip = usize::try_from((after + 1).saturating_sub(self.first)).unwrap_or(usize::MAX);
         let mut out = String::new();
-        for (n, entry) in (self.first..).zip(&self.entries).skip(skip) {
-            let mut pieces = entry
-                .head
-                .split(|b| *b == 0)
-                .map(|piece| String::from_utf8_lossy(piece));
-            let mut next = || pieces.next().unwrap_or_default();
-            let (ray, method, path, query) = (next(), next(), next(), next());
-            let mut headers = Vec::new();
-            while let (Some(name), Some(value)) = (pieces.next(), pieces.next()) {
-                headers.push([name, value]);
-            }
+        for entry in self.entries(after) {
             let mut line = json!({
-                "n": n,
-                "time": entry.time.rfc3339(),
-                "method": method,
-                "path": path,
-                "query": query,
-                "headers": headers,
+                "n": entry.n,
+                "time": Now(entry.time_micros).rfc3339(),
+                "method": entry.method,
+                "path": entry.path,
+                "query": entry.query,
+                "headers": entry.headers,
                 "body_base64": STANDARD.encode(&entry.body),
                 "status": entry.status,
-                "cf_ray": ray,
+                "cf_ray": entry.cf_ray,
             });
             if let (true, Some(map)) = (entry.truncated, line.as_object_mut()) {
                 map.insert("truncated".to_owned(), json!(true));

@@ -2,7 +2,8 @@
 //!
 //! It owns a stateful, validating, rate-limited imitation of the API under `/client/v4/`, and the
 //! control surface under `/__sim/` that tests steer it by. Everything lives in memory; ids and
-//! seeds are fixed, so that two runs of one script give the same answers.
+//! seeds are fixed, so that two runs of one script give the same answers. [`Simulator`] serves it
+//! over HTTP; [`Lab`] is the same without a network and without a clock.
 //!
 //! Facts come from `NOTES.md` (public material about the API); each rule cites its section as
 //! `NOTES "Section"`. A rule marked *hypothesis* is general knowledge that those notes do not
@@ -20,6 +21,7 @@ mod dns;
 mod faults;
 mod ids;
 mod io;
+mod lab;
 mod ledger;
 mod limits;
 mod multipart;
@@ -29,9 +31,13 @@ mod query;
 mod router;
 mod seed;
 mod server;
+mod service;
 mod user;
 mod world;
 mod zones;
 
+pub use lab::{Answered, Lab};
+pub use ledger::LedgerEntry;
+pub use purge::Purged;
 pub use seed::{ACME_ID, EMAIL, GLOBEX_ID, KEY, TOKEN, ZONE_COM_ID, ZONE_NET_ID, ZONE_ORG_ID};
 pub use server::{Options, Simulator};

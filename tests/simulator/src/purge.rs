@@ -98,6 +98,17 @@ impl Buckets {
     }
 }
 
+/// One item that a purge or an invalidation was accepted for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Purged {
+    /// The id of the zone.
+    pub zone_id: String,
+    /// `purge_everything`, `files`, `tags`, `hosts` or `prefixes`.
+    pub form: &'static str,
+    /// The item as JSON: a string, an object with `url` and `headers`, or `true` for everything.
+    pub item: String,
+}
+
 fn zone_wide(call: &mut Call<'_>) -> Outcome {
     purge(call, false)
 }
@@ -176,6 +187,14 @@ fn purge(call: &mut Call<'_>, in_environment: bool) -> Outcome {
         );
         error.headers.push(("retry-after", wait.to_string()));
         return Err(error);
+    }
+    if let Some(journal) = &mut call.world.purged {
+        let items = value.as_array().map_or(std::slice::from_ref(value), |v| v);
+        journal.extend(items.iter().map(|item| Purged {
+            zone_id: id.clone(),
+            form,
+            item: item.to_string(),
+        }));
     }
     Ok(Reply::ok(&json!({"id": id})))
 }

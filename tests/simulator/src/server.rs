@@ -1,17 +1,11 @@
-//! The HTTP server: connections, faults, the order of checks, and the headers of every answer.
-//!
-//! A v4 call passes these steps, in order:
-//! 1. it is written to the ledger, its body following when it has been read;
-//! 2. a fault may meet it;
-//! 3. authentication;
-//! 4. the rate limit;
-//! 5. its operation.
+//! The HTTP server: connections, and the faults that may meet a call on its way to the
+//! [`Service`].
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -28,19 +22,13 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::time::Sleep;
 
-use crate::api::{ApiError, Reply};
 use crate::auth;
 use crate::clock::Clock;
 use crate::control;
 use crate::faults::{Action, Faults, Headers, Reset};
-use crate::ids::mix;
 use crate::io::Socket;
-use crate::ledger::Ledger;
-use crate::limits::{Limiter, Verdict};
-use crate::query::Query;
-use crate::router::{PREFIX, Router};
 use crate::seed;
-use crate::world::{Call, World};
+use crate::service::{Service, is_v4, lock, not_found, respond};
 
 /// How to run a simulator.
 #[derive(Clone, Copy, Debug)]
@@ -120,7 +108,7 @@ impl Simulator {
     /// What `GET /__sim/state` answers.
     #[must_use]
     pub fn state_json(&self) -> String {
-        seed::state(&lock(&self.shared.world)).to_string()
+        seed::state(&lock(&self.shared.service.world)).to_string()
     }
 }
 
@@ -139,40 +127,21 @@ impl Drop for Simulator {
 /// What all connections share.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    pub(crate) world: Mutex<World>,
-    pub(crate) ledger: Mutex<Ledger>,
+    pub(crate) service: Service,
     pub(crate) faults: Mutex<Faults>,
-    pub(crate) limiter: Mutex<Limiter>,
     pub(crate) clock: Clock,
     pub(crate) ledger_body_bytes: usize,
-    router: Router,
-    /// Counts answers; a ray is never given twice, not even after a reset.
-    rays: AtomicU64,
 }
 
 impl Shared {
     fn new(options: &Options) -> Self {
         Self {
-            world: Mutex::new(seed::world()),
-            ledger: Mutex::new(Ledger::new(options.ledger_body_bytes)),
+            service: Service::new(options.ledger_body_bytes),
             faults: Mutex::default(),
-            limiter: Mutex::default(),
             clock: Clock::default(),
             ledger_body_bytes: options.ledger_body_bytes,
-            router: Router::new(),
-            rays: AtomicU64::new(0),
         }
     }
-
-    fn next_ray(&self) -> String {
-        let n = self.rays.fetch_add(1, Ordering::Relaxed);
-        format!("{:016x}-SIM", mix(n))
-    }
-}
-
-/// Locks, also after a panic elsewhere: the state is only ever changed in whole steps.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn accept(listener: std::net::TcpListener, shared: Arc<Shared>) {
@@ -227,34 +196,15 @@ async fn serve(
         let body = body.collect().await.map_err(|_| Cut)?.to_bytes();
         let query = head.uri.query().unwrap_or_default();
         let reply = control::handle(&shared, &head.method, path, query, &body);
-        return Ok(respond(reply, HeaderMap::new()));
+        return Ok(respond(reply, HeaderMap::new()).map(Sending::whole));
     }
-    let v4 = path
-        .strip_prefix(PREFIX)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    if !v4 {
-        return Ok(respond(
-            Reply {
-                status: 404,
-                ..Reply::text("not found\n".to_owned())
-            },
-            HeaderMap::new(),
-        ));
+    if !is_v4(path) {
+        return Ok(not_found().map(Sending::whole));
     }
-    // 1.
-    let ray = shared.next_ray();
-    let entry = lock(&shared.ledger).begin(
-        shared.clock.now(),
-        &head.method,
-        &head.uri,
-        &head.headers,
-        &ray,
-    );
+    let service = &shared.service;
+    let begun = service.begin(&head, shared.clock.now());
     let body = body.collect().await.map_err(|_| Cut)?.to_bytes();
-    if !body.is_empty() {
-        lock(&shared.ledger).body(entry, &body);
-    }
-    // 2.
+    service.body(&begun, &body);
     let action = lock(&shared.faults)
         .take(head.method.as_str(), path)
         .unwrap_or_default();
@@ -265,26 +215,24 @@ async fn serve(
         reset.store(true, Ordering::Release);
         return Err(Cut);
     }
-    let mut response = match instead(&action, &head.headers) {
+    let response = match instead(&action, &head.headers) {
         Some(response) => response,
-        None => handle(&shared, &head, &body),
+        None => service.answer(&head, &body, shared.clock.now()),
     };
     if action.reset == Some(Reset::After) {
         reset.store(true, Ordering::Release);
         return Err(Cut);
     }
-    if let Ok(value) = HeaderValue::try_from(ray) {
-        response.headers_mut().entry("cf-ray").or_insert(value);
-    }
+    let mut response = response.map(Sending::whole);
     if action.half_body == Some(true) {
         halve(&mut response);
     }
-    lock(&shared.ledger).finish(entry, response.status().as_u16());
+    service.finish(begun, &mut response);
     Ok(response)
 }
 
 /// The answer that a fault gives in place of the API's, if it gives one.
-fn instead(action: &Action, received: &HeaderMap) -> Option<Response<Sending>> {
+fn instead(action: &Action, received: &HeaderMap) -> Option<Response<Bytes>> {
     let mut headers = HeaderMap::new();
     let mut status = action.status;
     let mut body = match &action.body {
@@ -322,105 +270,10 @@ fn instead(action: &Action, received: &HeaderMap) -> Option<Response<Sending>> {
         }
     }
     let status = StatusCode::from_u16(status?).ok()?;
-    let mut response = Response::new(Sending::whole(body));
+    let mut response = Response::new(body);
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     Some(response)
-}
-
-/// Steps 3 to 5, and the headers that every answer of the API has.
-fn handle(shared: &Shared, head: &hyper::http::request::Parts, body: &Bytes) -> Response<Sending> {
-    let now = shared.clock.now();
-    // 3.
-    let credential = auth::authenticate(&head.headers);
-    // 4. NOTES "Rate limits": counted per user, whatever the credential; nobody else counts.
-    let verdict = {
-        let mut limiter = lock(&shared.limiter);
-        if credential.is_ok() {
-            limiter.admit(now)
-        } else {
-            limiter.peek(now)
-        }
-    };
-    let outcome = credential.and_then(|credential| {
-        if let Some(wait) = verdict.retry_after {
-            return Err(rate_limited(wait));
-        }
-        // 5.
-        let found = shared.router.find(head.method.as_str(), head.uri.path())?;
-        let mut world = lock(&shared.world);
-        (found.handler)(&mut Call {
-            world: &mut world,
-            now,
-            credential,
-            headers: &head.headers,
-            params: found.params,
-            query: Query::parse(head.uri.query().unwrap_or_default()),
-            body,
-        })
-    });
-    let reply = outcome.unwrap_or_else(ApiError::into_reply);
-    respond(reply, api_headers(&verdict))
-}
-
-/// NOTES "Rate limits": `retry-after` only on 429. NOTES "Error codes": 971 (older form).
-fn rate_limited(wait: i64) -> ApiError {
-    let mut error = ApiError::new(
-        429,
-        971,
-        "Please wait and consider throttling your request speed",
-    );
-    error.headers.push(("retry-after", wait.to_string()));
-    error
-}
-
-/// Headers of every answer of the API.
-fn api_headers(verdict: &Verdict) -> HeaderMap {
-    let mut headers = HeaderMap::with_capacity(16);
-    headers.insert("server", HeaderValue::from_static("cloudflare"));
-    headers.insert("cf-cache-status", HeaderValue::from_static("DYNAMIC"));
-    headers.insert("api-version", HeaderValue::from_static("2026-10-02"));
-    headers.insert(
-        "strict-transport-security",
-        HeaderValue::from_static("max-age=31536000"),
-    );
-    // Cookies as Cloudflare's edge sets them; a client of the API has no use for them.
-    headers.append(
-        "set-cookie",
-        HeaderValue::from_static(
-            "__cflb=0H28vgHxwvgAQtjUGU4vq74ZFe3sNVUZ; SameSite=Lax; path=/; HttpOnly",
-        ),
-    );
-    headers.append(
-        "set-cookie",
-        HeaderValue::from_static("__cf_bm=simulated; path=/; HttpOnly; Secure; SameSite=None"),
-    );
-    // NOTES "Rate limits": always returned since 2025-09-03.
-    let limit = format!(
-        "\"default\";r={};t={}",
-        verdict.remaining, verdict.reset_secs
-    );
-    let policy = format!("\"default\";q={};w={}", verdict.quota, verdict.window_secs);
-    for (name, value) in [("ratelimit", limit), ("ratelimit-policy", policy)] {
-        if let Ok(value) = HeaderValue::try_from(value) {
-            headers.insert(name, value);
-        }
-    }
-    headers
-}
-
-fn respond(reply: Reply, mut headers: HeaderMap) -> Response<Sending> {
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(reply.content_type));
-    for (name, value) in reply.headers {
-        if let Ok(value) = HeaderValue::try_from(value) {
-            headers.insert(name, value);
-        }
-    }
-    let mut response = Response::new(Sending::whole(reply.body));
-    // Handlers use registered statuses only.
-    *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or_default();
-    *response.headers_mut() = headers;
-    response
 }
 
 /// Promises the whole body and sends half of it.

@@ -10,7 +10,7 @@ use crate::auth::Credential;
 use crate::clock::Now;
 use crate::dns::ZoneRecords;
 use crate::ids::Ids;
-use crate::purge::Buckets;
+use crate::purge::{Buckets, Purged};
 use crate::query::Query;
 use crate::zones::{Zone, Zones};
 
@@ -21,6 +21,8 @@ pub(crate) struct World {
     pub(crate) accounts: Vec<Account>,
     pub(crate) zones: Zones,
     pub(crate) purge: Buckets,
+    /// What was purged, where somebody reads it: a server that runs for long keeps no journal.
+    pub(crate) purged: Option<Vec<Purged>>,
 }
 
 /// One authenticated and routed call.

@@ -1,10 +1,12 @@
 //! DNS records of a zone.
 //!
 //! NOTES "DNS records". [`record`] judges one record, [`store`] the records of a zone together,
-//! [`list`] selects, [`batch`] changes many at once, [`bind`] reads and writes zone files.
+//! [`list`] selects, [`batch`] changes many at once, [`bind`] reads and writes zone files, [`fill`]
+//! makes many records.
 
 mod batch;
 mod bind;
+mod fill;
 mod kinds;
 mod list;
 pub(crate) mod names;
@@ -22,6 +24,7 @@ use crate::world::Call;
 use crate::zones::{Plan, Zone};
 use record::{Draft, Record, Scope};
 
+pub(crate) use fill::fill;
 pub(crate) use store::ZoneRecords;
 
 /// The operations of this module.

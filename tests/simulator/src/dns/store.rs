@@ -52,6 +52,11 @@ impl ZoneRecords {
         self.rows.values()
     }
 
+    /// How many records there have ever been.
+    pub(crate) fn made(&self) -> u64 {
+        self.next
+    }
+
     /// The records of one full name, oldest first.
     pub(crate) fn named(&self, name: &str) -> impl Iterator<Item = &Arc<Record>> {
         self.by_name

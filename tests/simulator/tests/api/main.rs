@@ -1,4 +1,4 @@
-//! The simulator's behaviour, over HTTP.
+//! The simulator's behaviour, over HTTP and without a network.
 
 #[cfg(test)]
 mod basics;
@@ -6,5 +6,7 @@ mod basics;
 mod control;
 #[cfg(test)]
 mod dns;
+#[cfg(test)]
+mod lab;
 #[cfg(test)]
 mod support;

@@ -1,0 +1,163 @@
+//! The simulator in the caller's own thread: no sockets, no faults, no delays and no clock.
+//!
+//! A call takes the same steps as on the server, through the same [`Service`]; what the server
+//! reads from its clock is a parameter here.
+
+use bytes::Bytes;
+use hyper::{Method, Request, Response};
+
+use crate::clock::Now;
+use crate::dns;
+use crate::ledger::LedgerEntry;
+use crate::limits::Limiter;
+use crate::purge::Purged;
+use crate::service::{Service, is_v4, lock, not_found};
+
+/// How much of each body the ledger keeps: more than any call may carry.
+const LEDGER_BODY_BYTES: usize = 128 * 1024 * 1024;
+
+/// A simulator without a network.
+#[derive(Debug)]
+pub struct Lab {
+    service: Service,
+}
+
+/// The answer to one call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answered {
+    /// The status.
+    pub status: u16,
+    /// Names in lower case and values, in order.
+    pub headers: Vec<(String, String)>,
+    /// The body; empty for HEAD.
+    pub body: Vec<u8>,
+}
+
+impl Answered {
+    /// The first header of this name (lower case).
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers
+            .iter()
+            .find(|(n, _)| n == name)
+            .map(|(_, value)| value.as_str())
+    }
+}
+
+impl Default for Lab {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Lab {
+    /// A simulator with the seed that the server has, too.
+    #[must_use]
+    pub fn new() -> Self {
+        let service = Service::new(LEDGER_BODY_BYTES);
+        lock(&service.world).purged = Some(Vec::new());
+        Self { service }
+    }
+
+    /// Makes a call. `target` is path and query, such as `/client/v4/zones?page=2`; `now_micros`
+    /// is the instant, in microseconds since the Unix epoch.
+    ///
+    /// What no HTTP request can carry (a target with a space, say) is answered 400 with an empty
+    /// body and is not on the ledger, as the server's HTTP library would do it.
+    pub fn call(
+        &mut self,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+        now_micros: i64,
+    ) -> Answered {
+        let mut request = Request::builder().method(method).uri(target);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let Ok(request) = request.body(()) else {
+            return Answered {
+                status: 400,
+                headers: Vec::new(),
+                body: Vec::new(),
+            };
+        };
+        let (head, ()) = request.into_parts();
+        if !is_v4(head.uri.path()) {
+            return answered(not_found(), &head.method);
+        }
+        let now = Now(now_micros);
+        let begun = self.service.begin(&head, now);
+        self.service.body(&begun, body);
+        let mut response = self
+            .service
+            .answer(&head, &Bytes::copy_from_slice(body), now);
+        self.service.finish(begun, &mut response);
+        answered(response, &head.method)
+    }
+
+    /// Every call so far, oldest first.
+    #[must_use]
+    pub fn ledger(&self) -> Vec<LedgerEntry> {
+        lock(&self.service.ledger).entries(0).collect()
+    }
+
+    /// The calls numbered above `n`, oldest first.
+    #[must_use]
+    pub fn ledger_after(&self, n: u64) -> Vec<LedgerEntry> {
+        lock(&self.service.ledger).entries(n).collect()
+    }
+
+    /// Sets the rate limit and starts a fresh window: `requests` in each `window_secs` seconds,
+    /// and a block of `block_secs` past it. A new simulator has 1200, 300 and 300.
+    pub fn set_limits(&mut self, requests: u64, window_secs: u32, block_secs: u32) {
+        *lock(&self.service.limiter) =
+            Limiter::new(requests, window_secs.into(), block_secs.into());
+    }
+
+    /// Adds `count` records of mixed types to a zone, the same ones every time, beside the limits
+    /// of the API and off the ledger. Gives how many records the zone has now; `None` when there
+    /// is no such zone.
+    pub fn fill_zone(&mut self, zone_id: &str, count: usize) -> Option<usize> {
+        dns::fill(&mut lock(&self.service.world), zone_id, count)
+    }
+
+    /// The records of a zone as the API renders them, oldest first; none for an unknown zone.
+    #[must_use]
+    pub fn records(&self, zone_id: &str) -> Vec<String> {
+        lock(&self.service.world)
+            .zones
+            .get(zone_id)
+            .into_iter()
+            .flat_map(|zone| zone.records.iter())
+            .map(|record| record.json.clone())
+            .collect()
+    }
+
+    /// Every item of every purge and invalidation that was accepted, in order.
+    #[must_use]
+    pub fn purged(&self) -> Vec<Purged> {
+        lock(&self.service.world).purged.clone().unwrap_or_default()
+    }
+}
+
+fn answered(response: Response<Bytes>, method: &Method) -> Answered {
+    let (head, body) = response.into_parts();
+    Answered {
+        status: head.status.as_u16(),
+        headers: head
+            .headers
+            .iter()
+            .map(|(name, value)| {
+                let value = String::from_utf8_lossy(value.as_bytes());
+                (name.to_string(), value.into_owned())
+            })
+            .collect(),
+        body: if *method == Method::HEAD {
+            Vec::new()
+        } else {
+            body.to_vec()
+        },
+    }
+}

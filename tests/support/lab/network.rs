@@ -1,0 +1,86 @@
+//! The way to Cloudflare, and calls that are still on it.
+
+use simulator::{Answered, Lab, TOKEN};
+
+use crate::support::world::Clock;
+
+/// How long after it was sent a call happens whose caller waited in vain: past the deadline of
+/// 30 s, and before the caller may conclude anything from its not having happened.
+pub(crate) const LATE_MS: i64 = 35_000;
+
+#[derive(Debug)]
+struct Late {
+    at_ms: i64,
+    method: &'static str,
+    target: String,
+    body: Vec<u8>,
+}
+
+/// The simulator and the calls that have not reached it yet.
+#[derive(Debug)]
+pub(crate) struct Network {
+    /// Cloudflare.
+    pub(crate) lab: Lab,
+    late: Vec<Late>,
+}
+
+impl Network {
+    /// A way to a freshly seeded simulator.
+    pub(crate) fn new() -> Self {
+        Self {
+            lab: Lab::new(),
+            late: Vec::new(),
+        }
+    }
+
+    /// Makes a call with our credential, as the edge does. `target` is path and query below
+    /// `/client/v4`.
+    pub(crate) fn call(
+        &mut self,
+        clock: &Clock,
+        method: &str,
+        target: &str,
+        body: &[u8],
+    ) -> Answered {
+        self.catch_up(clock);
+        let now_ms = clock.now().unix_ms();
+        self.send(now_ms, method, target, body)
+    }
+
+    /// Sends a call that happens [`LATE_MS`] from now.
+    pub(crate) fn delay(&mut self, clock: &Clock, method: &'static str, target: &str, body: &[u8]) {
+        self.late.push(Late {
+            at_ms: clock.now().unix_ms() + LATE_MS,
+            method,
+            target: target.to_owned(),
+            body: body.to_vec(),
+        });
+    }
+
+    /// Lets every call happen whose time has come.
+    pub(crate) fn catch_up(&mut self, clock: &Clock) {
+        let now_ms = clock.now().unix_ms();
+        let (due, late) = std::mem::take(&mut self.late)
+            .into_iter()
+            .partition(|call: &Late| call.at_ms <= now_ms);
+        self.late = late;
+        for call in due {
+            self.send(call.at_ms, call.method, &call.target, &call.body);
+        }
+    }
+
+    /// How many calls are still on their way.
+    pub(crate) fn on_their_way(&self) -> usize {
+        self.late.len()
+    }
+
+    fn send(&mut self, at_ms: i64, method: &str, target: &str, body: &[u8]) -> Answered {
+        let authorization = format!("Bearer {TOKEN}");
+        let mut headers = vec![("authorization", authorization.as_str())];
+        if !body.is_empty() {
+            headers.push(("content-type", "application/json"));
+        }
+        let target = format!("/client/v4{target}");
+        self.lab.call(method, &target, &headers, body, at_ms * 1000)
+    }
+}

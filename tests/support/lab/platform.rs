@@ -1,0 +1,66 @@
+//! Blobs and the queue of runs, each use of them an effect.
+
+use simulator::Answered;
+use zonekeeper::jobs::{Platform, PlatformError};
+use zonekeeper::model::RunId;
+
+use super::world::LabWorld;
+
+/// Seconds a message may be delayed at most
+/// (<https://developers.cloudflare.com/queues/platform/limits/>).
+const MAX_DELAY_SECS: u32 = 12 * 3600;
+/// Bytes a blob may have (<https://developers.cloudflare.com/kv/platform/limits/>).
+const MAX_BLOB_BYTES: usize = 25 * 1024 * 1024;
+
+impl LabWorld {
+    /// Carries out an effect on a part of the platform that cannot fail by itself.
+    async fn effect<T>(
+        &self,
+        what: impl FnOnce() -> String,
+        act: impl FnOnce() -> T,
+    ) -> Result<T, PlatformError> {
+        let injector = &self.outside.injector;
+        let fault = injector.meet(what);
+        let lost = || Err(PlatformError("Network connection lost.".to_owned()));
+        injector.carry_out(fault, async { Ok(act()) }, lost).await
+    }
+}
+
+impl Platform for LabWorld {
+    async fn put_blob(&self, key: &str, bytes: Vec<u8>) -> Result<(), PlatformError> {
+        assert!(bytes.len() <= MAX_BLOB_BYTES, "{key} is too large for KV");
+        let act = || self.outside.blobs.put(key, Some(bytes));
+        self.effect(|| format!("blob: put {key}"), act).await
+    }
+
+    async fn blob(&self, key: &str) -> Result<Option<Vec<u8>>, PlatformError> {
+        let act = || self.outside.blobs.get(key);
+        self.effect(|| format!("blob: get {key}"), act).await
+    }
+
+    async fn delete_blob(&self, key: &str) -> Result<(), PlatformError> {
+        let act = || self.outside.blobs.put(key, None);
+        self.effect(|| format!("blob: delete {key}"), act).await
+    }
+
+    async fn enqueue(&self, runs: &[RunId], delay_secs: u32) -> Result<(), PlatformError> {
+        assert!(delay_secs <= MAX_DELAY_SECS, "a delay of {delay_secs} s");
+        let act = || {
+            for run in runs {
+                self.outside
+                    .queue
+                    .send(&self.outside.clock, *run, delay_secs);
+            }
+        };
+        let what = || format!("queue: send {} runs in {delay_secs} s", runs.len());
+        self.effect(what, act).await
+    }
+
+    fn subrequests(&self) -> u32 {
+        self.effects_of_invocation()
+    }
+
+    fn rate_limit(&self, response: &Answered) -> Option<String> {
+        response.header("ratelimit").map(ToOwned::to_owned)
+    }
+}
