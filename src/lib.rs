@@ -11,6 +11,7 @@ pub mod api;
 pub mod audit;
 pub mod catalog;
 pub mod config;
+pub mod dns;
 pub mod edge;
 pub mod gateway;
 pub mod identity;

@@ -12,6 +12,7 @@ use std::path::Path;
 /// `policy` and `upstream` meet in one type, the permit without which nothing is handed through.
 const ARROWS: &[(&str, &[&str])] = &[
     ("model", &[]),
+    ("dns", &["model"]),
     ("catalog", &["model"]),
     ("identity", &["model"]),
     ("config", &["catalog", "model"]),

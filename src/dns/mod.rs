@@ -1,0 +1,15 @@
+//! Sets of DNS records: what one says, how two sets differ, how the difference is applied.
+//!
+//! [`Record`] reads a record as the v4 API lists it and brings it to one spelling, so that records
+//! which are the same to Cloudflare compare equal. [`difference`] compares two sets.
+//!
+//! Nothing here calls the API or knows what a set is for: snapshots, restores and syncs share it.
+
+mod difference;
+mod kinds;
+mod record;
+mod text;
+mod write;
+
+pub use difference::{Change, Difference, difference};
+pub use record::{Record, RecordError};
