@@ -11,10 +11,11 @@
 #[expect(dead_code, reason = "each test uses another part of it")]
 mod support;
 
-use serde_json::json;
+use serde_json::{Value, json};
+use simulator::{TOKEN, ZONE_COM_ID, ZONE_NET_ID};
 use support::harness::Harness;
 use support::motor::JobCase;
-use support::sweep::{fail_every_effect, fail_twice};
+use support::sweep::{Case, fail_every_effect, fail_twice};
 use zonekeeper::run::RunState;
 
 const CONFIG: &str = r#"
@@ -27,10 +28,16 @@ principals = ["nightly"]
 effect = "allow"
 permissions = ["Cache Purge", "Zone Read"]
 zones = ["example.com", "example.org"]
+[[grants]]
+name = "records"
+principals = ["nightly"]
+effect = "allow"
+permissions = ["DNS Write"]
+zones = ["example.com", "example.net"]
 "#;
 
 /// A run of every kind, in the order of the kinds.
-const CASES: &[fn() -> JobCase] = &[purge_of_two_zones];
+const CASES: &[fn() -> JobCase] = &[purge_of_two_zones, snapshot_of_two_zones, restore_of_a_zone];
 
 /// 150 files and a tag in two zones: several calls, each of which may be the one cut off.
 fn purge_of_two_zones() -> JobCase {
@@ -47,6 +54,104 @@ fn purge_of_two_zones() -> JobCase {
         allows_repeat: true,
         ends: RunState::Succeeded,
         may_stay_unknown: &["/purge_cache"],
+    }
+}
+
+/// Two zones, one with more records than fit a page of the simulator's default; an older snapshot of
+/// each is given up.
+fn snapshot_of_two_zones() -> JobCase {
+    JobCase {
+        config: CONFIG,
+        kind: "dns.snapshot",
+        run_as: "nightly",
+        params: json!({"zones": ["example.com", "example.net"], "keep": 1}),
+        prepare: |harness| {
+            fill(harness, ZONE_COM_ID, 150);
+            harness.outside.sqlite.rows(&format!(
+                "INSERT INTO snapshots (id, zone, zone_name, job, run, run_as, taken_at, records, chunks, bytes, digest) \
+                 VALUES ('{OLD}', '{ZONE_COM_ID}', 'example.com', 'job', '{OLD}', 'nightly', 1, 0, 1, 0, '')"
+            ));
+            harness.outside.blobs.put(&format!("snapshots/{OLD}/0"), Some(Vec::new()));
+        },
+        effects: |harness| {
+            let rows = harness
+                .outside
+                .sqlite
+                .rows("SELECT zone_name, records, chunks, digest, deleted_at FROM snapshots");
+            let blobs = &harness.outside.blobs;
+            let blobs = blobs.keys().into_iter().map(|key| {
+                let blob = blobs.get(&key).unwrap();
+                String::from_utf8(blob).unwrap()
+            });
+            rows.iter().map(ToString::to_string).chain(blobs).collect()
+        },
+        allows_repeat: false,
+        ends: RunState::Succeeded,
+        may_stay_unknown: &[],
+    }
+}
+
+const OLD: &str = "000000000000000000000000000000aa";
+
+/// A zone of the Free plan, where a batch has 200 records: some are gone, some changed, some new.
+fn restore_of_a_zone() -> JobCase {
+    JobCase {
+        config: CONFIG,
+        kind: "dns.restore",
+        run_as: "nightly",
+        params: json!({"zones": ["example.net"]}),
+        prepare: |harness| {
+            fill(harness, ZONE_NET_ID, 300);
+            let mut taken = snapshot_of_two_zones();
+            taken.params = json!({"zones": ["example.net"]});
+            let run = taken.start(harness).unwrap();
+            harness.settle().unwrap();
+            assert_eq!(harness.state(run).unwrap().0, "succeeded");
+            disturb(harness, ZONE_NET_ID);
+        },
+        effects: |harness| harness.records(ZONE_NET_ID),
+        allows_repeat: false,
+        ends: RunState::Succeeded,
+        may_stay_unknown: &[],
+    }
+}
+
+fn fill(harness: &Harness, zone: &str, count: usize) {
+    let mut network = harness.outside.network.borrow_mut();
+    network.lab.fill_zone(zone, count).unwrap();
+}
+
+/// Deletes every second record that was filled in, changes some of the rest and adds one.
+fn disturb(harness: &Harness, zone: &str) {
+    let now_micros = harness.now().unix_ms() * 1000;
+    let mut network = harness.outside.network.borrow_mut();
+    let records: Vec<Value> = network
+        .lab
+        .records(zone)
+        .iter()
+        .map(|record| serde_json::from_str(record).unwrap())
+        .collect();
+    let is_ours = |record: &&Value| record["type"] == "TXT" || record["type"] == "A";
+    let (mut deletes, mut patches) = (Vec::new(), Vec::new());
+    for (index, record) in records.iter().filter(is_ours).enumerate() {
+        if index % 2 == 0 {
+            deletes.push(json!({"id": record["id"]}));
+        } else if index % 5 == 0 {
+            patches.push(json!({"id": record["id"], "comment": "disturbed"}));
+        }
+    }
+    let posts = [json!({"type": "TXT", "name": "stray.example.net", "content": "stray"})];
+    for items in [("deletes", deletes), ("patches", patches), ("posts", posts.to_vec())] {
+        for items_of_call in items.1.chunks(200) {
+            let answered = network.lab.call(
+                "POST",
+                &format!("/client/v4/zones/{zone}/dns_records/batch"),
+                &[("authorization", &format!("Bearer {TOKEN}")), ("content-type", "application/json")],
+                json!({ items.0: items_of_call }).to_string().as_bytes(),
+                now_micros,
+            );
+            assert_eq!(answered.status, 200, "{}", String::from_utf8_lossy(&answered.body));
+        }
     }
 }
 

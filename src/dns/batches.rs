@@ -39,8 +39,7 @@ const FRAME_BYTES: usize = r#"{"deletes":[],"puts":[],"posts":[]}"#.len();
 ///
 /// What is deleted, changed and created under one name is kept in one batch where it can be; where
 /// a name must be cut, it is cut such that it is not left without records, if there is any other
-/// way. Names that lose records come first, so that a zone at its record quota has room for those
-/// that gain some.
+/// way. Names that gain records come last, so that a zone at its record quota has room for them.
 #[must_use]
 pub fn batches(difference: &Difference, limits: Limits) -> Vec<Batch> {
     let limits = Limits {
@@ -111,11 +110,14 @@ impl<'d> Action<'d> {
     }
 }
 
-/// An action and the bytes of its item with the comma.
+/// One action in its group.
 #[derive(Clone, Copy)]
 struct Step<'d> {
     action: Action<'d>,
+    /// The bytes of its item with the comma.
     bytes: usize,
+    /// Whether it may be in any batch, whatever becomes of the others under its name.
+    is_loose: bool,
 }
 
 /// What is left to do under one name, last step first. A cut is valid between any two steps.
@@ -126,6 +128,11 @@ struct Group<'d> {
 }
 
 impl Group<'_> {
+    /// Whether a cut behind so many steps leaves what makes room without what is to fill it.
+    fn is_bond(&self, taken: usize) -> bool {
+        self.bond == Some(self.steps.len().saturating_sub(taken))
+    }
+
     /// Whether it deletes and creates, so that its steps belong together.
     fn is_mixed(&self) -> bool {
         let has = |list| self.steps.iter().any(|step| step.action.list() == list);
@@ -133,7 +140,8 @@ impl Group<'_> {
     }
 }
 
-/// The steps of each name; names that lose records first, then in order.
+/// The steps of each name: names that gain records last; before that, those that are kept together
+/// first, so that there are others to fill batches up with; then in order.
 fn groups(difference: &Difference) -> Vec<Group<'_>> {
     let mut actions: Vec<Action<'_>> = (difference.deletes.iter().map(Action::Delete))
         .chain(difference.creates.iter().map(Action::Post))
@@ -144,21 +152,21 @@ fn groups(difference: &Difference) -> Vec<Group<'_>> {
         .chunk_by(|a, b| a.record().name == b.record().name)
         .map(group)
         .collect();
-    groups.sort_by_key(|(growth, _)| *growth);
+    groups.sort_by_key(|(growth, group)| (*growth > 0, !group.is_mixed(), *growth));
     groups.into_iter().map(|(_, group)| group).collect()
 }
 
 /// The steps of one name: deletions that make room, creations, changes, other deletions. Also by
 /// how many records the name grows.
 fn group<'d>(actions: &[Action<'d>]) -> (isize, Group<'d>) {
-    let mut growth = 0;
-    let mut posts = 0_usize;
+    let mut posts = 0_isize;
+    let mut deletes = 0_isize;
     let mut making_room = 0_usize;
     let mut ranked = Vec::with_capacity(actions.len());
     for action in actions {
         let rank = match action {
             Action::Delete(record) => {
-                growth -= 1;
+                deletes += 1;
                 if actions.iter().any(|other| is_in_the_way(record, *other)) {
                     making_room += 1;
                     0
@@ -167,7 +175,6 @@ fn group<'d>(actions: &[Action<'d>]) -> (isize, Group<'d>) {
                 }
             }
             Action::Post(_) => {
-                growth += 1;
                 posts += 1;
                 1
             }
@@ -175,6 +182,7 @@ fn group<'d>(actions: &[Action<'d>]) -> (isize, Group<'d>) {
         };
         ranked.push((rank, *action));
     }
+    let is_mixed = posts > 0 && deletes > 0;
     // Last first.
     ranked.sort_by_key(|(rank, _)| Reverse(*rank));
     let steps: Vec<Step<'_>> = ranked
@@ -182,10 +190,11 @@ fn group<'d>(actions: &[Action<'d>]) -> (isize, Group<'d>) {
         .map(|(_, action)| Step {
             action,
             bytes: action.write().len() + 1,
+            is_loose: !is_mixed,
         })
         .collect();
     let bond = (making_room > 0 && posts > 0).then(|| steps.len() - making_room);
-    (growth, Group { steps, bond })
+    (posts - deletes, Group { steps, bond })
 }
 
 /// Whether the record must be gone before the other one is created under the same name.
@@ -210,7 +219,7 @@ struct Filling<'d> {
 impl<'d> Filling<'d> {
     /// Takes as many steps as the batch can hold. Gives the place of the group that was cut, if it
     /// is one whose rest should come soon.
-    fn fill(&mut self, groups: &mut [Group<'d>]) -> Option<usize> {
+    fn fill(&mut self, groups: &mut Vec<Group<'d>>) -> Option<usize> {
         // Whole names, and as much as fits of those whose steps need not stay together.
         for group in groups.iter_mut() {
             if self.is_full() {
@@ -231,19 +240,42 @@ impl<'d> Filling<'d> {
                 continue;
             }
             first = first.or(Some((index, fitting)));
-            if group.bond != Some(group.steps.len() - fitting) {
+            if !group.is_bond(fitting) {
                 chosen = Some((index, fitting));
                 break;
             }
         }
-        let (index, fitting) = chosen.or(first).or_else(|| {
+        let (index, fitting) = match (chosen, first) {
+            (Some(cut), _) => cut,
+            (None, Some((index, fitting))) => (index, self.widen(groups, index, fitting)),
             // Nothing fits even an empty batch: one step goes alone.
-            let is_empty = self.steps.is_empty();
-            let waiting = groups.iter().position(|group| !group.steps.is_empty());
-            waiting.filter(|_| is_empty).map(|index| (index, 1))
-        })?;
+            (None, None) if self.steps.is_empty() => (0, 1),
+            (None, None) => return None,
+        };
         self.take(groups.get_mut(index)?, fitting);
         Some(index)
+    }
+
+    /// Puts a loose step off, if there is one, so that the group can be cut behind its bond. Gives
+    /// how many steps of the group fit.
+    fn widen(&mut self, groups: &mut Vec<Group<'d>>, index: usize, fitting: usize) -> usize {
+        let Some(at) = self.steps.iter().rposition(|step| step.is_loose) else {
+            return fitting;
+        };
+        let step = self.steps.remove(at);
+        self.bytes -= step.bytes;
+        let wider = groups.get(index).map_or(0, |group| self.fitting(group));
+        if wider > fitting {
+            groups.push(Group {
+                steps: vec![step],
+                bond: None,
+            });
+            wider
+        } else {
+            self.bytes += step.bytes;
+            self.steps.push(step);
+            fitting
+        }
     }
 
     fn is_full(&self) -> bool {
@@ -389,7 +421,7 @@ mod tests {
         assert_eq!(
             found[0].body,
             concat!(
-                r#"{"deletes":[{"id":"3"},{"id":"4"},{"id":"1"}],"#,
+                r#"{"deletes":[{"id":"1"},{"id":"3"},{"id":"4"}],"#,
                 r#""puts":[{"id":"2","type":"TXT","name":"b.e.com","content":"\"y\"","ttl":1}],"#,
                 r#""posts":[{"type":"CNAME","name":"a.e.com","content":"b.net","ttl":1,"proxied":false},"#,
                 r#"{"type":"A","name":"f.e.com","content":"192.0.2.2","ttl":1,"proxied":false}]}"#,
@@ -419,7 +451,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_lose_records_come_first() {
+    fn names_that_gain_records_come_last() {
         check(
             &["z.e.com TXT x", "m.e.com TXT x"],
             &["a.e.com TXT x", "m.e.com TXT y"],
@@ -430,12 +462,16 @@ mod tests {
 
     #[test]
     fn a_name_is_not_left_empty_between_batches() {
-        // In order of names the A would be gone and the CNAME not there yet.
+        // The change has time: it makes room for the first creation.
         check(
-            &["0.e.com TXT x", "a.e.com A 192.0.2.1", "z.e.com TXT x"],
-            &["0.e.com TXT y", "a.e.com CNAME b.net", "z.e.com TXT y"],
+            &["0.e.com TXT x", "a.e.com CNAME b.net"],
+            &[
+                "0.e.com TXT y",
+                "a.e.com A 192.0.2.1",
+                "a.e.com A 192.0.2.2",
+            ],
             2,
-            &["~0.e.com TXT, ~z.e.com TXT", "-a.e.com A, +a.e.com CNAME"],
+            &["-a.e.com CNAME, +a.e.com A", "~0.e.com TXT, +a.e.com A"],
         );
         check(
             &["a.e.com CNAME b.net", "b.e.com CNAME b.net"],

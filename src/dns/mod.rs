@@ -12,6 +12,7 @@ mod difference;
 mod kinds;
 mod record;
 mod text;
+mod write;
 
 pub use batches::{Batch, Limits, batches};
 pub use bind::to_bind;

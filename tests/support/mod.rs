@@ -7,5 +7,6 @@ pub(crate) mod keeper;
 pub(crate) mod lab;
 pub(crate) mod motor;
 pub(crate) mod sweep;
+pub(crate) mod timezones;
 pub(crate) mod upstream;
 pub(crate) mod world;

@@ -11,9 +11,6 @@ use zonekeeper::store::{IdempotencyKey, NewRun, StoreError};
 use super::harness::{Handled, Harness, LabGateway, Motor, Task};
 use super::sweep::Case;
 
-/// How long a message may be on its way before its run is sent to the queue again.
-const SENT_LOST_MS: i64 = 30_000;
-
 /// [`Engine`].
 #[derive(Debug)]
 pub(crate) struct EngineMotor;
@@ -25,13 +22,7 @@ impl Motor for EngineMotor {
         at: Timestamp,
     ) -> Task<'a, Result<(), StoreError>> {
         Box::pin(async move {
-            let (store, world) = (gateway.store, gateway.world);
-            let now = world.now();
-            let sent_before = now.plus_ms(-SENT_LOST_MS);
-            let lost = store.lost_runs(now, at, sent_before, 100).await?;
-            if !lost.is_empty() && world.enqueue(&lost, 0).await.is_ok() {
-                store.note_sent(&lost, now).await?;
-            }
+            Engine { gateway }.tick(at).await?;
             Ok(())
         })
     }
@@ -95,7 +86,7 @@ impl JobCase {
         let (store, world) = (gateway.store, gateway.world);
         let key = IdempotencyKey {
             owner: "test",
-            key: "key",
+            key: self.kind,
             digest: "digest",
         };
         let mut bytes = [0; 16];

@@ -1,12 +1,16 @@
 //! The world around a call, without chance: a clock that is set, random numbers that are counted.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use zonekeeper::cron::TimeZones;
 use zonekeeper::gateway::{BodyFault, World};
-use zonekeeper::model::{EntryId, EntryIds, Timestamp};
+use zonekeeper::jobs::{Platform, PlatformError};
+use zonekeeper::model::{EntryId, EntryIds, RunId, Timestamp};
 use zonekeeper::upstream::{Answer, Client, Exchange, Fault, Head, Relay, Upstream};
 
+use super::timezones::ChronoZones;
 use super::upstream::{Expected, Script};
 
 /// A clock that stands until it is set; its copies show the same.
@@ -46,6 +50,8 @@ pub(crate) struct FakeWorld {
     calls: Cell<u32>,
     pauses: RefCell<Vec<u32>>,
     logs: RefCell<Vec<String>>,
+    blobs: RefCell<BTreeMap<String, Vec<u8>>>,
+    sent: RefCell<Vec<RunId>>,
 }
 
 impl FakeWorld {
@@ -60,6 +66,8 @@ impl FakeWorld {
             calls: Cell::new(0),
             pauses: RefCell::default(),
             logs: RefCell::default(),
+            blobs: RefCell::default(),
+            sent: RefCell::default(),
         }
     }
 
@@ -80,6 +88,11 @@ impl FakeWorld {
     /// How long was waited between attempts, in milliseconds.
     pub(crate) fn pauses(&self) -> Vec<u32> {
         self.pauses.borrow().clone()
+    }
+
+    /// The runs sent to the queue.
+    pub(crate) fn sent(&self) -> Vec<RunId> {
+        self.sent.borrow().clone()
     }
 
     /// Everything logged.
@@ -175,4 +188,39 @@ impl World for FakeWorld {
 
     #[cfg(feature = "faults")]
     async fn fault_point(&self, _name: &str) {}
+}
+
+impl TimeZones for FakeWorld {
+    fn utc_offset_secs(&self, zone: &str, at: Timestamp) -> Option<i32> {
+        ChronoZones.utc_offset_secs(zone, at)
+    }
+}
+
+impl Platform for FakeWorld {
+    async fn put_blob(&self, key: &str, bytes: Vec<u8>) -> Result<(), PlatformError> {
+        self.blobs.borrow_mut().insert(key.to_owned(), bytes);
+        Ok(())
+    }
+
+    async fn blob(&self, key: &str) -> Result<Option<Vec<u8>>, PlatformError> {
+        Ok(self.blobs.borrow().get(key).cloned())
+    }
+
+    async fn delete_blob(&self, key: &str) -> Result<(), PlatformError> {
+        self.blobs.borrow_mut().remove(key);
+        Ok(())
+    }
+
+    async fn enqueue(&self, runs: &[RunId], _delay_secs: u32) -> Result<(), PlatformError> {
+        self.sent.borrow_mut().extend(runs);
+        Ok(())
+    }
+
+    fn subrequests(&self) -> u32 {
+        0
+    }
+
+    fn rate_limit(&self, _response: &Response) -> Option<String> {
+        None
+    }
 }

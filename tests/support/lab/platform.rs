@@ -1,9 +1,11 @@
 //! Blobs and the queue of runs, each use of them an effect.
 
 use simulator::Answered;
+use zonekeeper::cron::TimeZones;
 use zonekeeper::jobs::{Platform, PlatformError};
-use zonekeeper::model::RunId;
+use zonekeeper::model::{RunId, Timestamp};
 
+use super::super::timezones::ChronoZones;
 use super::world::LabWorld;
 
 /// Seconds a message may be delayed at most
@@ -23,6 +25,12 @@ impl LabWorld {
         let fault = injector.meet(what);
         let lost = || Err(PlatformError("Network connection lost.".to_owned()));
         injector.carry_out(fault, async { Ok(act()) }, lost).await
+    }
+}
+
+impl TimeZones for LabWorld {
+    fn utc_offset_secs(&self, zone: &str, at: Timestamp) -> Option<i32> {
+        ChronoZones.utc_offset_secs(zone, at)
     }
 }
 

@@ -64,12 +64,15 @@ fn line(draft: &Draft) -> String {
     if let Some(comment) = &draft.comment {
         notes.push(comment.clone());
     }
-    let mut tags = Vec::new();
+    let mut tags: Vec<String> = draft.tags.iter().map(|tag| written_tag(tag)).collect();
+    if draft.settings.get("flatten_cname") == Some(&Value::Bool(true)) {
+        tags.push("cf-flatten-cname".to_owned());
+    }
     if kinds::proxiable(draft.kind) {
         tags.push(format!("cf-proxied:{}", draft.proxied));
     }
-    tags.extend(draft.tags.iter().cloned());
-    if !tags.is_empty() {
+    let has_mark = |note: &String| note.contains("cf_tags=");
+    if !tags.is_empty() || notes.iter().any(has_mark) {
         notes.push(format!("cf_tags={}", tags.join(",")));
     }
     let notes = if notes.is_empty() {
@@ -81,6 +84,16 @@ fn line(draft: &Draft) -> String {
         "{}.\t{}\tIN\t{}\t{data}{notes}",
         draft.name, draft.ttl, draft.kind
     )
+}
+
+/// A tag as a zone file has it: values with `"`, `=`, `,` or `\` are JSON strings.
+fn written_tag(tag: &str) -> String {
+    match tag.split_once(':') {
+        Some((name, value)) if value.contains(['"', '=', ',', '\\']) => {
+            format!("{name}:{}", json!(value))
+        }
+        _ => tag.to_owned(),
+    }
 }
 
 /// The import handler. Records that exist already are parsed but not added; any other refusal
@@ -200,7 +213,7 @@ fn parse(file: &str, proxied: bool, scope: Scope<'_>) -> Result<Vec<Draft>, ApiE
     for (number, physical) in (1_usize..).zip(file.lines()) {
         let (code, note) = split_comment(physical);
         depth += parentheses(code);
-        text.push_str(&code.replace(['(', ')'], " "));
+        text.push_str(&without_parentheses(code));
         text.push(' ');
         if comment.is_empty() {
             note.clone_into(&mut comment);
@@ -217,19 +230,33 @@ fn parse(file: &str, proxied: bool, scope: Scope<'_>) -> Result<Vec<Draft>, ApiE
     Ok(reader.drafts)
 }
 
+/// The line with its parentheses outside quotes as spaces.
+fn without_parentheses(code: &str) -> String {
+    let mut quoted = false;
+    let mut escaped = false;
+    code.chars()
+        .map(|c| {
+            let was_escaped = escaped;
+            escaped = c == '\\' && !was_escaped;
+            quoted ^= c == '"' && !was_escaped;
+            match c {
+                '(' | ')' if !quoted => ' ',
+                c => c,
+            }
+        })
+        .collect()
+}
+
 /// Opening minus closing parentheses outside quotes.
 fn parentheses(code: &str) -> i32 {
-    let mut quoted = false;
-    let mut depth = 0;
-    for c in code.chars() {
-        match c {
-            '"' => quoted = !quoted,
-            '(' if !quoted => depth += 1,
-            ')' if !quoted => depth -= 1,
-            _ => {}
-        }
-    }
-    depth
+    let outside = without_parentheses(code);
+    code.chars()
+        .zip(outside.chars())
+        .fold(0, |depth, (c, kept)| match c {
+            '(' if kept == ' ' => depth + 1,
+            ')' if kept == ' ' => depth - 1,
+            _ => depth,
+        })
 }
 
 fn syntax(what: &str) -> ApiError {
@@ -367,23 +394,25 @@ impl Reader<'_> {
     }
 }
 
-/// The comment and tags of a record's `; …` note; `cf-proxied` among the tags sets `proxied`.
+/// The comment and tags of a record's `; …` note; `cf-proxied` among the tags sets `proxied`,
+/// `cf-flatten-cname` the setting of that name.
+///
+/// The documentation of import and export: the tags follow the last `cf_tags=`, and a value in
+/// double quotes is a JSON string.
 fn notes(comment: &str, proxied: &mut bool) -> Vec<(&'static str, Value)> {
-    let (text, tags) = comment.split_once("cf_tags=").unwrap_or((comment, ""));
+    let (text, tags) = comment.rsplit_once("cf_tags=").unwrap_or((comment, ""));
+    let mut members = Vec::new();
     let mut kept = Vec::new();
-    for tag in tags
-        .split_whitespace()
-        .next()
-        .unwrap_or_default()
-        .split(',')
-    {
+    for tag in split_tags(tags.trim()) {
         match tag.strip_prefix("cf-proxied:") {
             Some(value) => *proxied = value == "true",
+            None if tag == "cf-flatten-cname" => {
+                members.push(("settings", json!({"flatten_cname": true})));
+            }
             None if tag.is_empty() => {}
-            None => kept.push(tag),
+            None => kept.push(tag_value(tag)),
         }
     }
-    let mut members = Vec::new();
     if !text.trim().is_empty() {
         members.push(("comment", json!(text.trim())));
     }
@@ -391,6 +420,29 @@ fn notes(comment: &str, proxied: &mut bool) -> Vec<(&'static str, Value)> {
         members.push(("tags", json!(kept)));
     }
     members
+}
+
+/// Splits at commas outside quotes.
+fn split_tags(tags: &str) -> Vec<&str> {
+    let mut quoted = false;
+    let mut escaped = false;
+    tags.split(|c| {
+        let was_escaped = escaped;
+        escaped = c == '\\' && !was_escaped;
+        quoted ^= c == '"' && !was_escaped;
+        c == ',' && !quoted
+    })
+    .collect()
+}
+
+/// A tag whose value may be a JSON string.
+fn tag_value(tag: &str) -> String {
+    tag.split_once(':')
+        .and_then(|(name, value)| {
+            let value: String = serde_json::from_str(value).ok()?;
+            Some(format!("{name}:{value}"))
+        })
+        .unwrap_or_else(|| tag.to_owned())
 }
 
 /// A TTL in seconds, or with a BIND unit.
@@ -459,6 +511,19 @@ mod tests {
         assert!(drafts[0].proxied);
         assert_eq!(drafts[0].comment.as_deref(), Some("hello"));
         assert_eq!(drafts[0].tags, ["team:web"]);
+    }
+
+    #[test]
+    fn notes_follow_the_last_mark_and_quotes_keep_what_they_hold() {
+        let file = "a A 192.0.2.1 ; has cf_tags= inside cf_tags=x:\"1, 2 \\\"3\\\"\",y,cf-proxied:true\n\
+                    b CNAME c.test. ; cf_tags=cf-flatten-cname\n\
+                    c TXT \"(a;b\" \"\\\")\"\n";
+        let drafts = read(file, false).unwrap();
+        assert_eq!(drafts[0].comment.as_deref(), Some("has cf_tags= inside"));
+        assert_eq!(drafts[0].tags, ["x:1, 2 \"3\"", "y"]);
+        assert!(drafts[0].proxied);
+        assert_eq!(drafts[1].settings["flatten_cname"], true);
+        assert_eq!(drafts[2].content, "\"(a;b\" \"\\\")\"");
     }
 
     #[test]
