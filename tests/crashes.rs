@@ -14,6 +14,7 @@ mod support;
 use serde_json::{Value, json};
 use simulator::{TOKEN, ZONE_COM_ID, ZONE_NET_ID};
 use support::harness::Harness;
+use support::lab::writes::BY_HAND;
 use support::motor::JobCase;
 use support::sweep::{Case, fail_every_effect, fail_twice};
 use zonekeeper::run::RunState;
@@ -145,7 +146,7 @@ fn disturb(harness: &Harness, zone: &str) {
         for items_of_call in items.1.chunks(200) {
             let answered = network.lab.call(
                 "POST",
-                &format!("/client/v4/zones/{zone}/dns_records/batch"),
+                &format!("/client/v4/zones/{zone}/dns_records/batch?{BY_HAND}"),
                 &[("authorization", &format!("Bearer {TOKEN}")), ("content-type", "application/json")],
                 json!({ items.0: items_of_call }).to_string().as_bytes(),
                 now_micros,
