@@ -72,7 +72,10 @@ fn snapshot_of_two_zones() -> JobCase {
                 "INSERT INTO snapshots (id, zone, zone_name, job, run, run_as, taken_at, records, chunks, bytes, digest) \
                  VALUES ('{OLD}', '{ZONE_COM_ID}', 'example.com', 'job', '{OLD}', 'nightly', 1, 0, 1, 0, '')"
             ));
-            harness.outside.blobs.put(&format!("snapshots/{OLD}/0"), Some(Vec::new()));
+            harness
+                .outside
+                .blobs
+                .put(&format!("snapshots/{OLD}/0"), Some(Vec::new()));
         },
         effects: |harness| {
             let rows = harness
@@ -142,16 +145,28 @@ fn disturb(harness: &Harness, zone: &str) {
         }
     }
     let posts = [json!({"type": "TXT", "name": "stray.example.net", "content": "stray"})];
-    for items in [("deletes", deletes), ("patches", patches), ("posts", posts.to_vec())] {
+    for items in [
+        ("deletes", deletes),
+        ("patches", patches),
+        ("posts", posts.to_vec()),
+    ] {
         for items_of_call in items.1.chunks(200) {
             let answered = network.lab.call(
                 "POST",
                 &format!("/client/v4/zones/{zone}/dns_records/batch?{BY_HAND}"),
-                &[("authorization", &format!("Bearer {TOKEN}")), ("content-type", "application/json")],
+                &[
+                    ("authorization", &format!("Bearer {TOKEN}")),
+                    ("content-type", "application/json"),
+                ],
                 json!({ items.0: items_of_call }).to_string().as_bytes(),
                 now_micros,
             );
-            assert_eq!(answered.status, 200, "{}", String::from_utf8_lossy(&answered.body));
+            assert_eq!(
+                answered.status,
+                200,
+                "{}",
+                String::from_utf8_lossy(&answered.body)
+            );
         }
     }
 }
