@@ -266,18 +266,18 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
             read_back,
         };
         let mut tries = 0;
-        let held = call
+        let step = call
             .call
             .call
             .received
             .acting
             .and_then(|acting| acting.step);
         loop {
-            let recorded = match held {
+            let recorded = match step {
                 None => self.store.record_intent(&intent).await,
-                Some((hold, step)) => self
+                Some((hold, number)) => self
                     .store
-                    .record_run_intent(&intent, hold, step)
+                    .record_run_intent(&intent, hold, number)
                     .await
                     .and_then(|is_held| {
                         is_held.then_some(()).ok_or_else(|| {
