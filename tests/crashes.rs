@@ -16,6 +16,8 @@ use simulator::{TOKEN, ZONE_COM_ID, ZONE_NET_ID};
 use support::harness::Harness;
 use support::lab::writes::BY_HAND;
 use support::motor::JobCase;
+#[cfg(feature = "faults")]
+use support::sweep::sweep;
 use support::sweep::{Case, fail_every_effect, fail_twice};
 use zonekeeper::run::RunState;
 
@@ -54,6 +56,7 @@ fn purge_of_two_zones() -> JobCase {
         effects: Harness::purged,
         allows_repeat: true,
         ends: RunState::Succeeded,
+        planted: None,
         may_stay_unknown: &["/purge_cache"],
     }
 }
@@ -91,6 +94,7 @@ fn snapshot_of_two_zones() -> JobCase {
         },
         allows_repeat: false,
         ends: RunState::Succeeded,
+        planted: None,
         may_stay_unknown: &[],
     }
 }
@@ -116,6 +120,7 @@ fn restore_of_a_zone() -> JobCase {
         effects: |harness| harness.records(ZONE_NET_ID),
         allows_repeat: false,
         ends: RunState::Succeeded,
+        planted: None,
         may_stay_unknown: &[],
     }
 }
@@ -190,4 +195,19 @@ fn every_kind_is_cut_off() {
     let kinds = zonekeeper::jobs::KINDS.iter().map(|kind| kind.name);
     let cases: Vec<&str> = CASES.iter().map(|case| case().kind).collect();
     assert_eq!(kinds.collect::<Vec<_>>(), cases);
+}
+
+/// The sweep is worth something only if it finds what it is for.
+#[cfg(feature = "faults")]
+#[test]
+fn a_planted_bug_is_found() {
+    for bug in ["send_twice", "skip_intent"] {
+        for case in [purge_of_two_zones, restore_of_a_zone] {
+            let failed = sweep(&JobCase {
+                planted: Some(bug),
+                ..case()
+            });
+            assert!(!failed.is_empty(), "{bug} in {}", case().kind);
+        }
+    }
 }

@@ -265,6 +265,10 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
             reason: call.reason.clone(),
             read_back,
         };
+        #[cfg(feature = "faults")]
+        if self.world.is_planted("skip_intent") {
+            return Ok(intent.id);
+        }
         let mut tries = 0;
         let step = call
             .call

@@ -46,6 +46,10 @@ impl<D: Database, P: Platform> Held<'_, '_, D, P> {
                 Err(trouble) => return self.trouble(trouble).await,
             }
         }
+        #[cfg(feature = "faults")]
+        if self.world().is_planted("skip_apply") {
+            return self.step_done(index, None).await;
+        }
         match self.engine.gateway.store.work(self.run.id, number).await? {
             Work::Own(work) => {
                 let desk = self.desk();

@@ -224,6 +224,12 @@ impl<D: Database, P: Platform> Held<'_, '_, D, P> {
     async fn conclude(&mut self) -> Result<Turn, Stopped> {
         let desk = self.desk();
         let verified = self.kind.verify(&desk, &self.run).await;
+        #[cfg(feature = "faults")]
+        let verified = if self.world().is_planted("skip_verify") {
+            Ok(Verified::Yes(None))
+        } else {
+            verified
+        };
         let calls = desk.put_down().await?;
         self.run.calls += calls;
         match verified {
