@@ -39,7 +39,7 @@ struct JobItem<'a> {
     paused_by: Option<String>,
     next_run_at: Option<Timestamp>,
     last_run: Option<Shown>,
-    open_runs: usize,
+    open_runs: u32,
     missed: i64,
     alarms: Vec<Alarm>,
 }
@@ -83,8 +83,8 @@ impl<D: Database, P: Platform> Gateway<'_, D, P> {
                 open_runs: state
                     .open
                     .iter()
-                    .filter(|(open, _)| *open == job.name)
-                    .count(),
+                    .find(|open| open.job == job.name)
+                    .map_or(0, |open| open.count),
                 missed: row.map_or(0, |row| row.missed),
                 alarms: alarms
                     .iter()

@@ -13,7 +13,8 @@ const READ: &str = "SELECT ticked_at, config_version FROM scheduler WHERE id = 1
 const READ_JOBS: &str =
     "SELECT name, schedule, since, paused_at, paused_by, missed, missed_at FROM jobs ORDER BY name";
 /// Jobs with an open run, each with the id of its oldest.
-const OPEN: &str = "SELECT job AS name, min(id) AS run, count(*) AS open FROM runs WHERE finished_at IS NULL GROUP BY job";
+/// Beside a `min` SQLite gives the other columns of its row (<https://sqlite.org/lang_select.html#bareagg>).
+const OPEN: &str = "SELECT job, id, min(created_at), count(*) AS open FROM runs WHERE finished_at IS NULL GROUP BY job";
 /// Binds: JSON list of `[name, schedule]`, since. A job whose schedule is another counts from then on.
 const SYNC: &str = "INSERT INTO jobs (name, schedule, since, missed) SELECT value ->> 0, value ->> 1, ?2, 0 FROM json_each(?1) WHERE true \
      ON CONFLICT (name) DO UPDATE SET schedule = excluded.schedule, since = excluded.since, missed = 0, missed_at = NULL \
@@ -88,8 +89,19 @@ pub struct Tick {
     pub config_version: i64,
     /// The jobs.
     pub jobs: Vec<JobRow>,
-    /// Open runs: the job and its oldest open run.
-    pub open: Vec<(String, RunId)>,
+    /// The jobs with open runs.
+    pub open: Vec<OpenRuns>,
+}
+
+/// The open runs of a job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenRuns {
+    /// The job's name.
+    pub job: String,
+    /// The oldest of them.
+    pub oldest: RunId,
+    /// How many there are.
+    pub count: u32,
 }
 
 /// A job as the scheduler stores it.
@@ -122,8 +134,9 @@ struct SchedulerRow {
 
 #[derive(Deserialize)]
 struct OpenRow {
-    name: String,
-    run: String,
+    job: String,
+    id: String,
+    open: u32,
 }
 
 #[derive(Deserialize)]
@@ -166,7 +179,13 @@ impl<D: Database> Store<D> {
             jobs: decode(take(&mut results, 1)?)?,
             open: decode::<OpenRow>(take(&mut results, 2)?)?
                 .into_iter()
-                .map(|row| Ok((row.name, run_id(&row.run)?)))
+                .map(|row| {
+                    Ok(OpenRuns {
+                        oldest: run_id(&row.id)?,
+                        job: row.job,
+                        count: row.open,
+                    })
+                })
                 .collect::<Result<_, StoreError>>()?,
         })
     }
