@@ -33,8 +33,9 @@ const MISSED: &str = "UPDATE jobs SET missed = missed + (SELECT value ->> 1 FROM
 /// Binds: name, time, by whom.
 const PAUSE: &str =
     "UPDATE jobs SET paused_at = coalesce(paused_at, ?2), paused_by = ?3 WHERE name = ?1";
-/// Binds: name.
-const RESUME: &str = "UPDATE jobs SET paused_at = NULL, paused_by = NULL WHERE name = ?1";
+/// Binds: name, time. Firings up to then are not owed, even if no tick has looked at them yet.
+const RESUME: &str = "UPDATE jobs SET since = max(since, ?2), paused_at = NULL, paused_by = NULL \
+     WHERE name = ?1 AND paused_at IS NOT NULL";
 /// Binds: job. Open runs are due for another look.
 const WAKE: &str = "UPDATE runs SET enqueued_at = 0 WHERE job = ?1 AND finished_at IS NULL";
 /// Binds: now, due before. Open runs of jobs that are not paused, due since before then, held by nobody or by somebody who is gone.
@@ -262,7 +263,7 @@ impl<D: Database> Store<D> {
     ) -> Result<(), StoreError> {
         let change = match paused_by {
             Some(by) => Statement::new(PAUSE, vec![job.into(), now.unix_ms().into(), by.into()]),
-            None => Statement::new(RESUME, vec![job.into()]),
+            None => Statement::new(RESUME, vec![job.into(), now.unix_ms().into()]),
         };
         self.database
             .batch(vec![
