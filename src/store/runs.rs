@@ -59,7 +59,7 @@ const CLAIM: &str = concat!(
      AND (cancel_requested = 1 OR wake_at <= max(?2, (SELECT ticked_at FROM scheduler WHERE id = 1))) \
      AND (cancel_requested = 1 OR NOT EXISTS (SELECT 1 FROM jobs j WHERE j.name = runs.job AND j.paused_at IS NOT NULL)) \
      AND (cancel_requested = 1 OR NOT EXISTS (SELECT 1 FROM runs o WHERE o.job = runs.job AND o.finished_at IS NULL AND o.id <> runs.id \
-       AND (o.lease_until > ?2 OR o.created_at < runs.created_at OR (o.created_at = runs.created_at AND o.id < runs.id)))) \
+       AND (o.lease_until > ?2 OR +o.created_at < runs.created_at OR (+o.created_at = runs.created_at AND o.id < runs.id)))) \
      AND (SELECT count(*) FROM runs o WHERE o.finished_at IS NULL AND o.lease_until > ?2) < ?4 \
      AND (SELECT count(*) FROM runs o WHERE o.finished_at IS NULL AND o.lease_until > ?2 AND o.kind = runs.kind) < ?5 \
      RETURNING ",

@@ -39,11 +39,13 @@ const RESUME: &str = "UPDATE jobs SET since = max(since, ?2), paused_at = NULL, 
 /// Binds: job. Open runs are due for another look.
 const WAKE: &str = "UPDATE runs SET enqueued_at = 0 WHERE job = ?1 AND finished_at IS NULL";
 /// Binds: now, due before. Open runs of jobs that are not paused, due since before then, held by nobody or by somebody who is gone.
+///
+/// The plus signs keep SQLite from the indexes of all runs that are kept: only open ones are read.
 const OVERDUE: &str = "SELECT r.id, r.job, r.state, max(r.wake_at, coalesce(r.lease_until, 0)) AS since FROM runs r \
      WHERE r.finished_at IS NULL AND r.wake_at <= ?2 AND coalesce(r.lease_until, 0) <= ?2 \
      AND NOT EXISTS (SELECT 1 FROM jobs j WHERE j.name = r.job AND j.paused_at IS NOT NULL) \
      AND NOT EXISTS (SELECT 1 FROM runs o WHERE o.job = r.job AND o.finished_at IS NULL \
-       AND (o.created_at < r.created_at OR (o.created_at = r.created_at AND o.id < r.id))) ORDER BY r.created_at LIMIT 50";
+       AND (+o.created_at < r.created_at OR (+o.created_at = r.created_at AND o.id < r.id))) ORDER BY +r.created_at LIMIT 50";
 
 /// What is stored of a job beside the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
