@@ -441,7 +441,8 @@ fn a_month_of_ticks_makes_the_runs_that_a_walk_through_every_minute_makes() {
     ];
     // Clocks change in the first days of it in New York.
     let start: Timestamp = "2026-10-20T00:00:00Z".parse().unwrap();
-    let end = start.plus_ms(DAYS * 86_400_000);
+    // The last gap may reach beyond it.
+    let end = start.plus_ms((DAYS + 1) * 86_400_000);
     let walls = zones.map(|zone| Wall::new(zone, &ChronoZones, start, end));
     let mut dice = Dice::new();
     let mut toml = String::new();
@@ -536,4 +537,29 @@ fn a_month_of_ticks_makes_the_runs_that_a_walk_through_every_minute_makes() {
         all += runs.len();
     }
     assert!(all > 5_000, "{all} runs");
+}
+
+#[test]
+fn a_minute_reads_no_more_for_the_runs_that_are_kept() {
+    let work = |kept: usize| {
+        let works = Works::with(&purge("purge", "0 0 1 1 *", ""));
+        works.finish("purge", &json!({}));
+        works.sqlite().rows(&format!(
+            "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {kept}) \
+             INSERT INTO runs SELECT printf('%032x', i), job, kind, trigger, slot, run_as, started_by, dry_run, state, stage, reason, basis, \
+             result, fence, cancel_requested, failures, replans, calls, done, total, limits, created_at - i, started_at, finished_at, \
+             wake_at, lease_until, enqueued_at, expires_at FROM runs, n"
+        ));
+        let before = works.sqlite().work();
+        works.start("purge", &json!({}));
+        works.tick();
+        works.harness.drain().unwrap();
+        works.tick();
+        works.sqlite().work() - before
+    };
+    let (few, many) = (work(1), work(5_000));
+    assert!(
+        many < few + few / 10,
+        "{few} operations with few runs, {many} with many"
+    );
 }
