@@ -428,6 +428,25 @@ impl Simulated {
             self.is_open = true;
         }
     }
+
+    /// Compares it with what is stored; gives how many runs there are.
+    fn check(&self, works: &Works) -> usize {
+        let name = &self.name;
+        let rows = works.sqlite().rows(&format!(
+            "SELECT slot / 60000 AS slot, state = 'cancelled' AS is_skipped FROM runs WHERE job = '{name}' ORDER BY slot"
+        ));
+        let runs: Vec<(i64, bool)> = rows
+            .iter()
+            .map(|row| (row["slot"].as_i64().unwrap(), row["is_skipped"] == 1))
+            .collect();
+        let wanted: Vec<(i64, bool)> = self.runs.clone().into_iter().collect();
+        assert_eq!(runs, wanted, "{name}");
+        let owed = works
+            .sqlite()
+            .rows(&format!("SELECT missed FROM jobs WHERE name = '{name}'"));
+        assert_eq!(owed[0]["missed"], self.owed, "{name}");
+        runs.len()
+    }
 }
 
 #[test]
@@ -506,7 +525,9 @@ fn a_month_of_ticks_makes_the_runs_that_a_walk_through_every_minute_makes() {
                 .event(async |gateway| Engine { gateway }.tick(at).await.unwrap());
         }
         if tick > considered {
-            jobs.iter_mut().for_each(|job| job.tick(considered, tick));
+            for job in &mut jobs {
+                job.tick(considered, tick);
+            }
             considered = tick;
         }
         works.harness.outside.queue.purge();
@@ -514,28 +535,12 @@ fn a_month_of_ticks_makes_the_runs_that_a_walk_through_every_minute_makes() {
             works.sqlite().rows(
                 "UPDATE runs SET state = 'succeeded', finished_at = 1 WHERE finished_at IS NULL",
             );
-            jobs.iter_mut().for_each(|job| job.is_open = false);
+            for job in &mut jobs {
+                job.is_open = false;
+            }
         }
     }
-    let mut all = 0;
-    for job in &jobs {
-        let rows = works.sqlite().rows(&format!(
-            "SELECT slot / 60000 AS slot, state = 'cancelled' AS is_skipped FROM runs WHERE job = '{}' ORDER BY slot",
-            job.name
-        ));
-        let runs: Vec<(i64, bool)> = rows
-            .iter()
-            .map(|row| (row["slot"].as_i64().unwrap(), row["is_skipped"] == 1))
-            .collect();
-        let wanted: Vec<(i64, bool)> = job.runs.clone().into_iter().collect();
-        assert_eq!(runs, wanted, "{}", job.name);
-        let owed = works.sqlite().rows(&format!(
-            "SELECT missed FROM jobs WHERE name = '{}'",
-            job.name
-        ));
-        assert_eq!(owed[0]["missed"], job.owed, "{}", job.name);
-        all += runs.len();
-    }
+    let all: usize = jobs.iter().map(|job| job.check(&works)).sum();
     assert!(all > 5_000, "{all} runs");
 }
 

@@ -169,22 +169,25 @@ fn everything_is_purged_once_more_after_the_delay() {
     assert!((90..=150).contains(&(times[2] - times[1])), "{times:?}");
 }
 
+/// Parameters that a kind refuses, and what it says of which field.
+#[track_caller]
+fn refused(kind: &str, params: &Value, field: &str, message: &str) {
+    let read = (kind_named(kind).unwrap().parse)(params.as_object().unwrap());
+    let error = read.unwrap_err();
+    assert_eq!(
+        (error.field.as_str(), error.message.as_str()),
+        (field, message),
+        "{params}"
+    );
+}
+
 #[test]
-fn parameters_that_do_not_fit_are_named() {
-    let check = |kind: &str, params: Value, field: &str, message: &str| {
-        let read = (kind_named(kind).unwrap().parse)(params.as_object().unwrap());
-        let error = read.unwrap_err();
-        assert_eq!(
-            (error.field.as_str(), error.message.as_str()),
-            (field, message),
-            "{params}"
-        );
-    };
+fn parameters_of_purges_that_do_not_fit_are_named() {
     let purge = |params: Value, field: &str, message: &str| {
         let mut params = params;
         let members = params.as_object_mut().unwrap();
         members.entry("zones").or_insert(json!(["example.com"]));
-        check("cache.purge", params, field, message);
+        refused("cache.purge", &params, field, message);
     };
     purge(
         json!({"zones": []}),
@@ -258,6 +261,10 @@ fn parameters_that_do_not_fit_are_named() {
             message,
         );
     }
+}
+
+#[test]
+fn parameters_of_snapshots_and_restores_that_do_not_fit_are_named() {
     for kind in ["cache.purge", "dns.snapshot", "dns.restore"] {
         let read = (kind_named(kind).unwrap().parse)(json!({"zone": "x"}).as_object().unwrap());
         let message = read.unwrap_err().message;
@@ -266,28 +273,28 @@ fn parameters_that_do_not_fit_are_named() {
             "{kind}: {message}"
         );
     }
-    check(
+    refused(
         "dns.snapshot",
-        json!({"zones": []}),
+        &json!({"zones": []}),
         "zones",
         "at least one zone must be named",
     );
     for keep in [0, 10_001] {
         let message = "it must be a number of snapshots from 1 to 10000";
-        check(
+        refused(
             "dns.snapshot",
-            json!({"zones": ["*"], "keep": keep}),
+            &json!({"zones": ["*"], "keep": keep}),
             "keep",
             message,
         );
     }
     let one = "exactly one zone must be named, by name or id";
     for zones in [json!([]), json!(["a.b", "c.d"]), json!(["*.example.com"])] {
-        check("dns.restore", json!({"zones": zones}), "zones", one);
+        refused("dns.restore", &json!({"zones": zones}), "zones", one);
     }
-    check(
+    refused(
         "dns.restore",
-        json!({"zones": ["a.b"], "snapshot": "0".repeat(32), "taken_before": "2026-01-01T00:00:00Z"}),
+        &json!({"zones": ["a.b"], "snapshot": "0".repeat(32), "taken_before": "2026-01-01T00:00:00Z"}),
         "taken_before",
         "a snapshot is named by its id or by a time, not by both",
     );
