@@ -35,6 +35,12 @@ kind = "key"
 name = "writer"
 kind = "key"
 [[principals]]
+name = "operator"
+kind = "key"
+[[principals]]
+name = "viewer"
+kind = "key"
+[[principals]]
 name = "nightly"
 kind = "internal"
 
@@ -67,6 +73,16 @@ name = "config-write"
 principals = ["writer"]
 effect = "allow"
 permissions = ["Zonekeeper Config Write"]
+[[grants]]
+name = "jobs-run"
+principals = ["operator"]
+effect = "allow"
+permissions = ["Zonekeeper Jobs Run"]
+[[grants]]
+name = "jobs-read"
+principals = ["viewer"]
+effect = "allow"
+permissions = ["Zonekeeper Jobs Read"]
 "#;
 
 /// A request below `/api/v1` with the root key.
@@ -134,7 +150,8 @@ fn d5_every_route_is_opened_by_its_group_and_by_nothing_else() {
             .replace("{name}", "bot")
             .replace("{id}", "unknown-key1");
         let line = format!("{} {path}", route.method);
-        let open: Vec<&str> = ["bot", "auditor", "reader", "writer"]
+        let all = ["auditor", "bot", "operator", "reader", "viewer", "writer"];
+        let open: Vec<&str> = all
             .into_iter()
             .filter(|principal| {
                 let answered = keeper.call(with(&keeper.mint(principal), &line));
@@ -146,8 +163,10 @@ fn d5_every_route_is_opened_by_its_group_and_by_nothing_else() {
             })
             .collect();
         let expected: &[&str] = match route.group {
-            "" => &["bot", "auditor", "reader", "writer"],
+            "" => &all,
             "Zonekeeper Audit Read" => &["auditor"],
+            "Zonekeeper Jobs Read" => &["operator", "viewer"],
+            "Zonekeeper Jobs Run" => &["operator"],
             // A write group includes its read group.
             "Zonekeeper Config Read" => &["reader", "writer"],
             "Zonekeeper Config Write" => &["writer"],
@@ -232,10 +251,9 @@ fn routes_that_are_missing_are_404_and_those_to_come_501() {
         assert_eq!(keeper.call(root(line)).refused(), (404, 20090), "{line}");
     }
     for line in [
-        "GET /jobs",
-        "GET /runs/1",
+        "GET /deploys",
         "GET /budget",
-        "POST /jobs/nightly/runs",
+        "POST /changes/1/undo",
         "GET /openapi.json",
     ] {
         assert_eq!(keeper.call(root(line)).refused(), (501, 20061), "{line}");

@@ -16,6 +16,8 @@ use simulator::{TOKEN, ZONE_COM_ID, ZONE_NET_ID};
 use support::harness::Harness;
 use support::lab::writes::BY_HAND;
 use support::motor::JobCase;
+#[cfg(feature = "faults")]
+use support::sweep::sweep;
 use support::sweep::{Case, fail_every_effect, fail_twice};
 use zonekeeper::run::RunState;
 
@@ -54,6 +56,7 @@ fn purge_of_two_zones() -> JobCase {
         effects: Harness::purged,
         allows_repeat: true,
         ends: RunState::Succeeded,
+        planted: None,
         may_stay_unknown: &["/purge_cache"],
     }
 }
@@ -72,7 +75,10 @@ fn snapshot_of_two_zones() -> JobCase {
                 "INSERT INTO snapshots (id, zone, zone_name, job, run, run_as, taken_at, records, chunks, bytes, digest) \
                  VALUES ('{OLD}', '{ZONE_COM_ID}', 'example.com', 'job', '{OLD}', 'nightly', 1, 0, 1, 0, '')"
             ));
-            harness.outside.blobs.put(&format!("snapshots/{OLD}/0"), Some(Vec::new()));
+            harness
+                .outside
+                .blobs
+                .put(&format!("snapshots/{OLD}/0"), Some(Vec::new()));
         },
         effects: |harness| {
             let rows = harness
@@ -88,6 +94,7 @@ fn snapshot_of_two_zones() -> JobCase {
         },
         allows_repeat: false,
         ends: RunState::Succeeded,
+        planted: None,
         may_stay_unknown: &[],
     }
 }
@@ -113,6 +120,7 @@ fn restore_of_a_zone() -> JobCase {
         effects: |harness| harness.records(ZONE_NET_ID),
         allows_repeat: false,
         ends: RunState::Succeeded,
+        planted: None,
         may_stay_unknown: &[],
     }
 }
@@ -142,16 +150,28 @@ fn disturb(harness: &Harness, zone: &str) {
         }
     }
     let posts = [json!({"type": "TXT", "name": "stray.example.net", "content": "stray"})];
-    for items in [("deletes", deletes), ("patches", patches), ("posts", posts.to_vec())] {
+    for items in [
+        ("deletes", deletes),
+        ("patches", patches),
+        ("posts", posts.to_vec()),
+    ] {
         for items_of_call in items.1.chunks(200) {
             let answered = network.lab.call(
                 "POST",
                 &format!("/client/v4/zones/{zone}/dns_records/batch?{BY_HAND}"),
-                &[("authorization", &format!("Bearer {TOKEN}")), ("content-type", "application/json")],
+                &[
+                    ("authorization", &format!("Bearer {TOKEN}")),
+                    ("content-type", "application/json"),
+                ],
                 json!({ items.0: items_of_call }).to_string().as_bytes(),
                 now_micros,
             );
-            assert_eq!(answered.status, 200, "{}", String::from_utf8_lossy(&answered.body));
+            assert_eq!(
+                answered.status,
+                200,
+                "{}",
+                String::from_utf8_lossy(&answered.body)
+            );
         }
     }
 }
@@ -175,4 +195,19 @@ fn every_kind_is_cut_off() {
     let kinds = zonekeeper::jobs::KINDS.iter().map(|kind| kind.name);
     let cases: Vec<&str> = CASES.iter().map(|case| case().kind).collect();
     assert_eq!(kinds.collect::<Vec<_>>(), cases);
+}
+
+/// The sweep is worth something only if it finds what it is for.
+#[cfg(feature = "faults")]
+#[test]
+fn a_planted_bug_is_found() {
+    for bug in ["send_twice", "skip_intent"] {
+        for case in [purge_of_two_zones, restore_of_a_zone] {
+            let failed = sweep(&JobCase {
+                planted: Some(bug),
+                ..case()
+            });
+            assert!(!failed.is_empty(), "{bug} in {}", case().kind);
+        }
+    }
 }

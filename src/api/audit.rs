@@ -4,7 +4,7 @@ use http::StatusCode;
 use serde::Serialize;
 
 use super::envelope::listing;
-use super::route::{Call, store_refusal};
+use super::serve::{Call, store_refusal};
 use crate::gateway::{Code, Gateway, Refusal, Reply, Snapshot};
 use crate::jobs::Platform;
 use crate::model::Timestamp;

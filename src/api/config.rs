@@ -6,7 +6,7 @@ use http::StatusCode;
 use serde_json::json;
 
 use super::envelope::success;
-use super::route::{Admitted, Call, change_refusal, store_refusal};
+use super::serve::{Admitted, Call, change_refusal, store_refusal};
 use crate::audit::Action;
 use crate::config::document::{Document, PrincipalKind};
 use crate::config::{

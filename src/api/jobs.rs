@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::envelope::{read_body, success};
-use super::route::{Admitted, Call, change_refusal, store_refusal};
 use super::runs::Shown;
+use super::serve::{Admitted, Call, change_refusal, store_refusal};
 use crate::audit::Action;
 use crate::config::document::Job;
 use crate::cron::Schedule;

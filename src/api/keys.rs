@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::envelope::{read_body, success};
-use super::route::{Admitted, Call, change_refusal, store_refusal};
+use super::serve::{Admitted, Call, change_refusal, store_refusal};
 use crate::audit::Action;
 use crate::config::document::PrincipalKind;
 use crate::gateway::{Code, Gateway, Refusal, Reply};

@@ -13,6 +13,7 @@ mod keys;
 mod resolve;
 mod route;
 mod runs;
+mod serve;
 mod snapshots;
 
 pub use route::{API_PREFIX, ROUTES, Route, RouteInfo};

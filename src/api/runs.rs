@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::envelope::{listing, success};
-use super::route::{Admitted, Call, change_refusal};
+use super::serve::{Admitted, Call, change_refusal};
 use crate::audit::Action;
 use crate::gateway::{Code, Gateway, Refusal, Reply};
 use crate::jobs::Platform;

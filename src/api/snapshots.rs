@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::envelope::{listing, success};
-use super::route::{Admitted, Call};
+use super::serve::{Admitted, Call};
 use crate::dns::{Record, difference, to_bind};
 use crate::gateway::{Code, Gateway, Refusal, Reply, query_param};
 use crate::jobs::{Platform, Reader, Trouble, current_records, load_snapshot};

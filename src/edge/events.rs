@@ -16,9 +16,9 @@ use super::clock;
 use super::database::D1;
 use super::isolate::{Isolate, database};
 use super::meter::Meter;
+use super::outbound::{CallerBody, Outbound};
 use super::recorder::Recorder;
-use super::run_world::RunWorld;
-use super::world::{CallWorld, CallerBody, Outbound};
+use super::world::EdgeWorld;
 use crate::api::API_PREFIX;
 use crate::gateway::{
     After, Code, Finished, Gateway, Inbound, PREFIX, RawTarget, Reconciled, Refusal, Reply,
@@ -144,7 +144,7 @@ const DEAD_QUEUE: &str = "zonekeeper-dead";
 /// What works on runs once: its own view of the store, so that its subrequests are counted.
 struct Invocation {
     store: Store<D1>,
-    world: RunWorld,
+    world: EdgeWorld,
 }
 
 impl Invocation {
@@ -152,17 +152,18 @@ impl Invocation {
         let isolate = Isolate::of(env)?;
         let meter = Meter::default();
         let store = Store::new(D1::new(database(env)?, meter.clone()));
-        let world = RunWorld {
+        let world = EdgeWorld {
             outbound: Outbound { isolate },
             meter,
             caller: None,
+            relays_caller: false,
             #[cfg(feature = "faults")]
             fault: None,
         };
         Ok(Self { store, world })
     }
 
-    fn engine(&self) -> Engine<'_, D1, RunWorld> {
+    fn engine(&self) -> Engine<'_, D1, EdgeWorld> {
         let isolate = &self.world.outbound.isolate;
         Engine {
             gateway: Gateway {
@@ -225,34 +226,30 @@ async fn route(
     caller: CallerBody,
 ) -> Finished<Response> {
     let (origin, path, query) = split_url(inbound.url);
-    let outbound = Outbound {
-        isolate: Rc::clone(isolate),
+    let below = below_prefix(path);
+    let world = EdgeWorld {
+        outbound: Outbound {
+            isolate: Rc::clone(isolate),
+        },
+        meter: Meter::default(),
+        caller: Some(caller),
+        relays_caller: below.is_some(),
+        #[cfg(feature = "faults")]
+        fault: inbound.fault.map(str::to_owned),
     };
-    #[cfg(feature = "faults")]
-    let fault = inbound.fault.map(str::to_owned);
-    if let Some(path) = below_prefix(path) {
-        let world = CallWorld {
-            outbound,
-            caller,
-            #[cfg(feature = "faults")]
-            fault,
-        };
-        return gateway(isolate, &world)
-            .serve(inbound, origin, RawTarget { path, query })
-            .await;
+    let gateway = Gateway {
+        settings: &isolate.settings,
+        view: &isolate.view,
+        store: &isolate.store,
+        world: &world,
+    };
+    if let Some(path) = below {
+        let raw = RawTarget { path, query };
+        return gateway.serve(inbound, origin, raw).await;
     }
     let below_api = path.strip_prefix(API_PREFIX);
     if let Some(path) = below_api.filter(|rest| rest.starts_with('/')) {
-        let world = RunWorld {
-            outbound,
-            meter: Meter::default(),
-            caller: Some(caller),
-            #[cfg(feature = "faults")]
-            fault,
-        };
-        return gateway(isolate, &world)
-            .serve_api(inbound, origin, path, query)
-            .await;
+        return gateway.serve_api(inbound, origin, path, query).await;
     }
     let reply = match path {
         "/healthz" => Reply::json(StatusCode::OK, r#"{"status":"ok"}"#.to_owned()),
@@ -274,15 +271,6 @@ async fn route(
     Finished {
         reply,
         after: Vec::new(),
-    }
-}
-
-fn gateway<'a, W>(isolate: &'a Isolate, world: &'a W) -> Gateway<'a, D1, W> {
-    Gateway {
-        settings: &isolate.settings,
-        view: &isolate.view,
-        store: &isolate.store,
-        world,
     }
 }
 

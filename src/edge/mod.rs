@@ -10,7 +10,7 @@ mod database;
 mod events;
 mod isolate;
 mod meter;
+mod outbound;
 mod recorder;
-mod run_world;
 mod timezones;
 mod world;

@@ -1,167 +1,59 @@
-//! The world around one call: fetch, the caller's body, clock and randomness.
+//! The world around one request or one invocation that works on runs: the traits of the core, by the
+//! adapters beside this.
+//!
+//! There is one type for all of them, so that the pipeline is compiled once.
 
 use std::rc::Rc;
-use std::time::Duration;
 
-use http::StatusCode;
 use wasm_bindgen::{JsCast, JsValue};
-use worker::js_sys::{Array, Uint8Array};
-use worker::wasm_bindgen_futures::JsFuture;
+use worker::js_sys::Uint8Array;
 use worker::web_sys::Response;
-use worker::{Delay, console_error};
 
-use super::bridge::{self, DEADLINE, TOO_LARGE, fault_of};
+use super::bridge::{self, fault_of};
 use super::clock;
 use super::isolate::Isolate;
+use super::meter::Meter;
+use super::outbound::{CallerBody, Outbound, fault, head_of, settle};
 use super::recorder::Recorder;
+use super::timezones::RuntimeZones;
+use crate::cron::TimeZones;
 use crate::gateway::{BodyFault, World};
-use crate::model::{EntryId, Timestamp};
-use crate::upstream::{
-    Answer, BUFFERED_ANSWER_CAP, Client, DEADLINE_MS, Exchange, Fault, Head, Relay,
-    SHORT_DEADLINE_MS, Upstream,
-};
+use crate::jobs::{Platform, PlatformError};
+use crate::model::{EntryId, RunId, Timestamp};
+use crate::upstream::{Answer, Client, DEADLINE_MS, Exchange, Fault, Head, Relay, Upstream};
 
-/// Milliseconds a caller has for a body that is read here.
-const BODY_DEADLINE_MS: u32 = 20_000;
-
-/// Calls of our own.
-#[derive(Debug)]
-pub(super) struct Outbound {
-    pub(super) isolate: Rc<Isolate>,
-}
-
-/// A caller's request, its body not read yet.
-pub(super) struct CallerBody {
-    pub(super) call: bridge::Call,
-    pub(super) content_encoding: Option<String>,
-}
-
-/// One call and what surrounds it.
-pub(super) struct CallWorld {
+/// One request, or one invocation that works on runs.
+pub(super) struct EdgeWorld {
     pub(super) outbound: Outbound,
-    pub(super) caller: CallerBody,
+    pub(super) meter: Meter,
+    /// The request, where there is one.
+    pub(super) caller: Option<CallerBody>,
+    /// Whether what is relayed is that request, with its headers and body.
+    pub(super) relays_caller: bool,
     #[cfg(feature = "faults")]
     pub(super) fault: Option<String>,
 }
 
-/// Awaits a promise of the bridge; none of them rejects.
-pub(super) async fn settle(promise: worker::js_sys::Promise) -> JsValue {
-    JsFuture::from(promise)
-        .await
-        .unwrap_or(JsValue::from_f64(1.0))
-}
+impl EdgeWorld {
+    fn isolate(&self) -> &Rc<Isolate> {
+        &self.outbound.isolate
+    }
 
-pub(super) fn fault(number: u32) -> Fault {
-    if number == DEADLINE {
-        Fault::Deadline
-    } else {
-        Fault::Network
+    fn env(&self) -> &JsValue {
+        &self.isolate().env
     }
 }
 
-fn status_of(number: u16) -> StatusCode {
-    StatusCode::from_u16(number).unwrap_or(StatusCode::BAD_GATEWAY)
+/// The error's text, if a promise of the bridge settled with one.
+fn failed(value: &JsValue) -> Result<(), PlatformError> {
+    value
+        .as_string()
+        .map_or(Ok(()), |text| Err(PlatformError(text)))
 }
 
-/// `retry-after` as whole seconds; Cloudflare's API sends no dates here.
-fn seconds(value: Option<String>) -> Option<u32> {
-    value?.trim().parse().ok()
-}
-
-fn cap_of(cap: usize) -> u32 {
-    u32::try_from(cap).unwrap_or(u32::MAX)
-}
-
-impl Client for Outbound {
+impl Client for EdgeWorld {
     async fn exchange(&self, exchange: &Exchange) -> Result<Answer, Fault> {
-        let url = format!("{}{}", self.isolate.settings.upstream_base, exchange.target);
-        let promise = bridge::exchange(
-            &url,
-            exchange.method.as_str(),
-            exchange.body.as_deref(),
-            cap_of(BUFFERED_ANSWER_CAP),
-            exchange.deadline_ms,
-        );
-        let value = settle(promise).await;
-        if let Some(number) = fault_of(&value) {
-            return Err(fault(number));
-        }
-        let parts: Array = value.unchecked_into();
-        // The bridge puts a whole number of three digits first.
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "a status has three digits"
-        )]
-        let status = status_of(parts.get(0).as_f64().unwrap_or_default() as u16);
-        let bytes = parts.get(3);
-        Ok(Answer {
-            head: Head {
-                status,
-                cf_ray: parts.get(1).as_string(),
-                retry_after_secs: seconds(parts.get(2).as_string()),
-            },
-            body: bytes
-                .is_instance_of::<Uint8Array>()
-                .then(|| bytes.unchecked_into::<Uint8Array>().to_vec()),
-        })
-    }
-
-    async fn pause(&self, ms: u32) {
-        Delay::from(Duration::from_millis(ms.into())).await;
-    }
-}
-
-impl Outbound {
-    pub(super) async fn read(&self, response: &Response, cap: usize) -> Option<Vec<u8>> {
-        let promise = bridge::read_answer(response, cap_of(cap), SHORT_DEADLINE_MS);
-        let value = settle(promise).await;
-        fault_of(&value)
-            .is_none()
-            .then(|| value.unchecked_into::<Uint8Array>().to_vec())
-    }
-
-    pub(super) fn entry_id(&self, now: Timestamp) -> EntryId {
-        let mut ids = self.isolate.entry_ids.borrow_mut();
-        ids.next(now, clock::random_u16())
-    }
-}
-
-impl CallerBody {
-    pub(super) async fn read(&self, cap: usize) -> Result<Vec<u8>, BodyFault> {
-        let encoding = match self.content_encoding.as_deref().map(str::trim) {
-            None | Some("" | "identity") => None,
-            Some("gzip" | "x-gzip") => Some("gzip"),
-            Some("deflate") => Some("deflate"),
-            Some(_) => return Err(BodyFault::Broken),
-        };
-        let value = settle(self.call.body(cap_of(cap), BODY_DEADLINE_MS, encoding)).await;
-        match fault_of(&value) {
-            None => Ok(value.unchecked_into::<Uint8Array>().to_vec()),
-            Some(DEADLINE) => Err(BodyFault::TimedOut),
-            Some(TOO_LARGE) => Err(BodyFault::TooLarge),
-            Some(_) => Err(BodyFault::Broken),
-        }
-    }
-}
-
-/// What an answer says before its body.
-pub(super) fn head_of(response: &Response) -> Head {
-    let status = status_of(response.status());
-    let retry_after_secs = if status == StatusCode::TOO_MANY_REQUESTS {
-        seconds(bridge::header(response, "retry-after"))
-    } else {
-        None
-    };
-    Head {
-        status,
-        cf_ray: bridge::header(response, "cf-ray"),
-        retry_after_secs,
-    }
-}
-
-impl Client for CallWorld {
-    async fn exchange(&self, exchange: &Exchange) -> Result<Answer, Fault> {
+        self.meter.count();
         self.outbound.exchange(exchange).await
     }
 
@@ -170,22 +62,21 @@ impl Client for CallWorld {
     }
 }
 
-impl Upstream for CallWorld {
+impl Upstream for EdgeWorld {
     type Response = Response;
 
     async fn relay(&self, relay: &Relay) -> Result<(Head, Response), Fault> {
-        let url = format!(
-            "{}{}",
-            self.outbound.isolate.settings.upstream_base,
-            relay.target()
-        );
-        let value = settle(self.caller.call.relay(
-            &url,
-            relay.method().as_str(),
-            relay.body(),
-            DEADLINE_MS,
-        ))
-        .await;
+        self.meter.count();
+        let base = &self.isolate().settings.upstream_base;
+        let url = format!("{base}{}", relay.target());
+        let (method, body) = (relay.method().as_str(), relay.body());
+        let promise = match &self.caller {
+            Some(caller) if self.relays_caller => {
+                caller.call.relay(&url, method, body, DEADLINE_MS)
+            }
+            _ => bridge::relay_own(&url, method, body, DEADLINE_MS),
+        };
+        let value = settle(promise).await;
         if let Some(number) = fault_of(&value) {
             return Err(fault(number));
         }
@@ -198,7 +89,7 @@ impl Upstream for CallWorld {
     }
 }
 
-impl World for CallWorld {
+impl World for EdgeWorld {
     fn now(&self) -> Timestamp {
         clock::now()
     }
@@ -212,11 +103,14 @@ impl World for CallWorld {
     }
 
     async fn caller_body(&self, cap: usize) -> Result<Vec<u8>, BodyFault> {
-        self.caller.read(cap).await
+        match &self.caller {
+            Some(caller) => caller.read(cap).await,
+            None => Ok(Vec::new()),
+        }
     }
 
     async fn flush_events(&self) {
-        Recorder::flush(&self.outbound.isolate).await;
+        Recorder::flush(self.isolate()).await;
     }
 
     fn randomize(&self, bytes: &mut [u8]) -> bool {
@@ -224,12 +118,57 @@ impl World for CallWorld {
     }
 
     fn log(&self, line: &str) {
-        console_error!("{line}");
+        worker::console_error!("{line}");
     }
 
     #[cfg(feature = "faults")]
     async fn fault_point(&self, name: &str) {
         fault_at(self.fault.as_deref(), name, &self.outbound).await;
+    }
+}
+
+impl TimeZones for EdgeWorld {
+    fn utc_offset_secs(&self, zone: &str, at: Timestamp) -> Option<i32> {
+        RuntimeZones.utc_offset_secs(zone, at)
+    }
+}
+
+impl Platform for EdgeWorld {
+    async fn put_blob(&self, key: &str, bytes: Vec<u8>) -> Result<(), PlatformError> {
+        self.meter.count();
+        failed(&settle(bridge::put_blob(self.env(), key, bytes)).await)
+    }
+
+    async fn blob(&self, key: &str) -> Result<Option<Vec<u8>>, PlatformError> {
+        self.meter.count();
+        let value = settle(bridge::get_blob(self.env(), key)).await;
+        failed(&value)?;
+        Ok(value
+            .dyn_into::<Uint8Array>()
+            .ok()
+            .map(|bytes| bytes.to_vec()))
+    }
+
+    async fn delete_blob(&self, key: &str) -> Result<(), PlatformError> {
+        self.meter.count();
+        failed(&settle(bridge::delete_blob(self.env(), key)).await)
+    }
+
+    async fn enqueue(&self, runs: &[RunId], delay_secs: u32) -> Result<(), PlatformError> {
+        if runs.is_empty() {
+            return Ok(());
+        }
+        self.meter.count();
+        let ids: Vec<String> = runs.iter().map(ToString::to_string).collect();
+        failed(&settle(bridge::enqueue(self.env(), &ids.join(","), delay_secs)).await)
+    }
+
+    fn subrequests(&self) -> u32 {
+        self.meter.read()
+    }
+
+    fn rate_limit(&self, response: &Response) -> Option<String> {
+        bridge::header(response, "ratelimit")
     }
 }
 

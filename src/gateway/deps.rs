@@ -54,6 +54,12 @@ pub trait World: Upstream {
     /// A place where a test may break the call; `name` says which.
     #[cfg(feature = "faults")]
     async fn fault_point(&self, name: &str);
+
+    /// Whether this bug is planted, so that a test can show that the tests find it.
+    #[cfg(feature = "faults")]
+    fn is_planted(&self, _bug: &str) -> bool {
+        false
+    }
 }
 
 /// Everything a call is carried out with.

@@ -136,19 +136,9 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
         let read_back = read_back(call);
         #[cfg(feature = "faults")]
         self.world.fault_point("before_intent").await;
-        let id = match self.record_intent(call, read_back.clone()).await {
-            Ok(id) => id, // (1)
-            Err(error) => {
-                self.world.log(&format!("record an intent: {error}"));
-                let refusal = store_unavailable();
-                return Finished {
-                    reply: Reply::json(refusal.status(), refusal.body(received.origin)),
-                    after: Vec::new(),
-                };
-            }
-        };
-        #[cfg(feature = "faults")]
-        self.world.fault_point("after_intent").await;
+        let recorded = self.record_intent(call, read_back.clone()).await; // (1)
+        let (Ok(id) | Err((id, _))) = &recorded;
+        let id = *id;
         let outcome_row =
             |outcome, status: StatusCode, cf_ray, calls, detail: Option<String>| OutcomeRow {
                 id,
@@ -159,6 +149,19 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
                 upstream_calls: calls,
                 detail,
             };
+        if let Err((_, error)) = recorded {
+            self.world.log(&format!("record an intent: {error}"));
+            let refusal = store_unavailable();
+            // It may have been stored all the same: then it is known that nothing was sent.
+            let detail = format!("not sent: {}", refusal.message);
+            let row = outcome_row(Outcome::Refused, refusal.status(), None, 0, Some(detail));
+            return Finished {
+                reply: Reply::json(refusal.status(), refusal.body(received.origin)),
+                after: vec![After::Outcome(row)],
+            };
+        }
+        #[cfg(feature = "faults")]
+        self.world.fault_point("after_intent").await;
         if let Err(refusal) = self.check_again(call, id).await {
             let row = outcome_row(
                 Outcome::Refused,
@@ -251,7 +254,7 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
         &self,
         call: &Authorized<'_>,
         read_back: Option<ReadBack>,
-    ) -> Result<EntryId, StoreError> {
+    ) -> Result<EntryId, (EntryId, StoreError)> {
         let who: Who = call.call.call.who();
         let what: What = call.call.what();
         let mut intent = Intent {
@@ -262,19 +265,23 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
             reason: call.reason.clone(),
             read_back,
         };
+        #[cfg(feature = "faults")]
+        if self.world.is_planted("skip_intent") {
+            return Ok(intent.id);
+        }
         let mut tries = 0;
-        let held = call
+        let step = call
             .call
             .call
             .received
             .acting
             .and_then(|acting| acting.step);
         loop {
-            let recorded = match held {
+            let recorded = match step {
                 None => self.store.record_intent(&intent).await,
-                Some((hold, step)) => self
+                Some((hold, number)) => self
                     .store
-                    .record_run_intent(&intent, hold, step)
+                    .record_run_intent(&intent, hold, number)
                     .await
                     .and_then(|is_held| {
                         is_held.then_some(()).ok_or_else(|| {
@@ -289,7 +296,7 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
                     intent.id = self.world.entry_id(self.world.now());
                 }
                 Ok(()) => return Ok(intent.id),
-                Err(error) => return Err(error),
+                Err(error) => return Err((intent.id, error)),
             }
         }
     }

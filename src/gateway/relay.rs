@@ -74,6 +74,11 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
             .or_else(|| given.map(str::to_owned));
         let relay = Relay::new(permit, method, targeted.checked.to_target(), body);
         let is_read = !targeted.is_write() && method == Method::Get;
+        #[cfg(feature = "faults")]
+        if !is_read && self.world.is_planted("send_twice") {
+            // Whatever comes of it: the bug is that there is a second one.
+            let _ = self.world.relay(&relay).await;
+        }
         let ended = loop {
             *calls += 1;
             let ended = self.world.relay(&relay).await;

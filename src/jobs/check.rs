@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::kind::{JobKind, KindInfo, ParamsError, kind_named};
+use super::kind::{JobKind, ParamsError, ReadKind, kind_named};
 use crate::config::document::{Document, Job};
 use crate::config::{Problem, Resolution, Source};
 use crate::cron::{Schedule, TimeZones};
@@ -26,7 +26,7 @@ pub struct Checked {
 pub fn kind_of(
     kind: &str,
     params: &serde_json::Map<String, serde_json::Value>,
-) -> Result<Option<(&'static KindInfo, Box<dyn JobKind>)>, ParamsError> {
+) -> Result<Option<ReadKind>, ParamsError> {
     let Some(info) = kind_named(kind) else {
         return Ok(None);
     };

@@ -85,6 +85,10 @@ pub(super) struct Desk<'a, D, P> {
     run: &'a Run,
 }
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "it is handed to `map_err`, which gives a value"
+)]
 fn stored(error: StoreError) -> Trouble {
     Trouble::Again(format!("The store failed: {error}."))
 }
@@ -111,6 +115,7 @@ impl<'a, D: Database, P: Platform> Desk<'a, D, P> {
 
 impl<'a, D: Database, P: Platform> Reader<'a, D, P> {
     /// A reader as `principal`; `credential` says on record how it comes to be that.
+    #[must_use]
     pub fn new(
         gateway: &Gateway<'a, D, P>,
         principal: &'a str,

@@ -122,13 +122,16 @@ pub struct ParamsError {
     pub message: String,
 }
 
+/// Reads the parameters of a kind.
+pub type ParseParams = fn(&Map<String, Value>) -> Result<Box<dyn JobKind>, ParamsError>;
+
 /// How a kind is found and driven.
 #[derive(Debug, Clone, Copy)]
 pub struct KindInfo {
     /// Its name.
     pub name: &'static str,
     /// Reads its parameters.
-    pub parse: fn(&Map<String, Value>) -> Result<Box<dyn JobKind>, ParamsError>,
+    pub parse: ParseParams,
     /// Failures in a row after which a run ends, unless the job says otherwise.
     pub max_attempts: u32,
     /// Whether a step that Cloudflare refused ends the run, as later ones build on it.
@@ -151,6 +154,21 @@ pub const KINDS: &[KindInfo] = &[
 #[must_use]
 pub fn kind_named(name: &str) -> Option<&'static KindInfo> {
     KINDS.iter().find(|kind| kind.name == name)
+}
+
+/// A kind and its parameters, read.
+pub type ReadKind = (&'static KindInfo, Box<dyn JobKind>);
+
+/// Reads the parameters of a run of some kind.
+///
+/// # Errors
+/// Why it cannot be carried out, for a sentence.
+pub(super) fn read_kind(name: &str, params: &Map<String, Value>) -> Result<ReadKind, String> {
+    let info = kind_named(name).ok_or("this version has no such kind of job")?;
+    match (info.parse)(params) {
+        Ok(kind) => Ok((info, kind)),
+        Err(error) => Err(format!("its parameters do not fit: {}", error.message)),
+    }
 }
 
 /// Reads parameters into `T`; an error names the field.

@@ -20,7 +20,8 @@ pub use check::{Checked, check_jobs, kind_of, why_not};
 pub use engine::{Engine, LEASE_MS, SUBREQUESTS};
 pub use hands::{Hands, Reader, Reads, new_run_id, snapshot_key};
 pub use kind::{
-    Check, JobKind, KINDS, KindInfo, ParamsError, Plan, Sample, Task, Trouble, Verified, kind_named,
+    Check, JobKind, KINDS, KindInfo, ParamsError, ParseParams, Plan, ReadKind, Sample, Task,
+    Trouble, Verified, kind_named,
 };
 pub use platform::{Platform, PlatformError};
 pub use records::{current_records, load_snapshot};

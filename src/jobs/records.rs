@@ -11,16 +11,16 @@ use crate::store::Snapshot;
 
 /// Records on one page of the list. The API's own limit is far higher; an answer of ours may have
 /// 16 MB.
-pub(super) const PER_PAGE: usize = 5_000;
+pub(super) const PER_PAGE: u32 = 5_000;
 /// Pages that are read of one zone at the most, so that reading one and storing it fits into an
 /// invocation.
-pub(super) const MAX_PAGES: usize = 12;
+pub(super) const MAX_PAGES: u32 = 12;
 
 /// Reads one page of a zone's records, from 1 on: the records, and how many there are in all.
 pub(super) async fn read_page(
     reads: &dyn Reads,
     zone: ZoneId,
-    page: usize,
+    page: u32,
 ) -> Result<(Vec<Record>, usize), Trouble> {
     let target = format!("/zones/{zone}/dns_records?page={page}&per_page={PER_PAGE}");
     let unreadable = |why: &str| {
@@ -50,7 +50,7 @@ pub(super) async fn read_zone(reads: &dyn Reads, zone: ZoneId) -> Result<Vec<Rec
     for page in 1..=MAX_PAGES {
         let (mut more, total) = read_page(reads, zone, page).await?;
         records.append(&mut more);
-        if records.len() >= total || page * PER_PAGE >= total {
+        if records.len() >= total || (page * PER_PAGE) as usize >= total {
             check_complete(&records, total, zone)?;
             return Ok(records);
         }

@@ -18,9 +18,11 @@ const INSERT_RUN_INTENT: &str = "INSERT INTO audit_intents (id, principal, crede
      resources, grant_name, reason, action, deprecated, read_back, run_id) \
      SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, id FROM runs WHERE id = ?15 AND fence = ?16 AND finished_at IS NULL \
      RETURNING id";
-/// Binds: a JSON list of lists, each the columns in order. A row that is there stays as it is.
+/// Binds: a JSON list of lists, each the columns in order. A row that is there stays as it is; there is
+/// none without its intent.
 const INSERT_OUTCOMES: &str = "INSERT OR IGNORE INTO audit_outcomes (id, outcome, status, cf_ray, duration_ms, upstream_calls, detail) \
-     SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6 FROM json_each(?1)";
+     SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6 FROM json_each(?1) \
+     WHERE EXISTS (SELECT 1 FROM audit_intents i WHERE i.id = value ->> 0)";
 /// Binds: id, time in Unix ms, happened, detail. Only for an outcome recorded as unknown.
 const INSERT_SETTLEMENT: &str = "INSERT OR IGNORE INTO audit_settlements (id, settled_at, happened, detail) \
      SELECT ?1, ?2, ?3, ?4 FROM audit_outcomes WHERE id = ?1 AND outcome = 'unknown'";

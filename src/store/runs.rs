@@ -1,17 +1,21 @@
 //! Runs: created, claimed, saved with the fence held, found again when nobody holds them.
 
+mod rows;
+mod save;
+
 use serde::Deserialize;
 use serde_json::Value as Json;
 
-use super::audit::{event_statement, outcome_statements};
+use super::audit::event_statement;
 use super::database::{decode, take};
 use super::{Database, Statement, Store, StoreError};
-use crate::audit::{Event, OutcomeRow};
-use crate::catalog::Method;
+use crate::audit::Event;
 use crate::model::{EntryId, RunId, Timestamp};
-use crate::run::{
-    Limits, NewStep, Progress, Run, RunEvent, RunState, Step, StepState, Trigger, Work,
+use crate::run::{Limits, Run, RunEvent, RunState, Step, Trigger, Work};
+use rows::{
+    EventRow, IdRow, ParamsRow, RunRow, StepRow, WorkRow, corrupt, into_step, json, parsed, run_id,
 };
+pub use save::{Save, Saved};
 
 /// The columns of a run, its parameters aside.
 macro_rules! run_columns {
@@ -70,34 +74,6 @@ const STEPS: &str = "SELECT s.number, s.stage, s.state, s.items, s.summary, s.at
 /// Binds: run, step.
 const WORK: &str =
     "SELECT method, target, body, bucket, cost FROM run_work WHERE run = ?1 AND number = ?2";
-/// Binds: run, fence, state, stage, reason, basis, result, failures, replans, calls, done, total, finished at,
-/// wake at, lease until, enqueued at (kept if null), expires at.
-const SAVE: &str = "UPDATE runs SET state = ?3, stage = ?4, reason = ?5, basis = ?6, result = ?7, failures = ?8, replans = ?9, calls = ?10, \
-     done = ?11, total = ?12, finished_at = ?13, wake_at = ?14, lease_until = ?15, enqueued_at = coalesce(?16, enqueued_at), expires_at = ?17 \
-     WHERE id = ?1 AND fence = ?2 RETURNING cancel_requested";
-/// Binds: run, fence, step, state, detail, whether the attempt counts anew.
-const SAVE_STEP: &str = "UPDATE run_steps SET state = ?4, detail = ?5 WHERE run = ?1 AND number = ?3 \
-     AND EXISTS (SELECT 1 FROM runs r WHERE r.id = ?1 AND r.fence = ?2)";
-/// Binds: run, fence, time, message.
-const ADD_EVENT: &str = "INSERT INTO run_events (run, number, at, message) \
-     SELECT id, (SELECT coalesce(max(number), 0) + 1 FROM run_events WHERE run = ?1), ?3, ?4 FROM runs WHERE id = ?1 AND fence = ?2";
-/// Binds: run, fence. Steps that were never begun make room for a new plan.
-const DROP_PENDING: &str = "DELETE FROM run_steps WHERE run = ?1 AND state = 'pending' \
-     AND EXISTS (SELECT 1 FROM runs r WHERE r.id = ?1 AND r.fence = ?2)";
-/// Binds: run, fence, JSON list of `[offset, stage, items, summary]`, plan. Numbers go on from the highest.
-const INSERT_STEPS: &str = "INSERT INTO run_steps (run, number, plan, stage, state, items, summary, attempts) \
-     SELECT ?1, b.base + (j.value ->> 0), ?4, j.value ->> 1, 'pending', j.value ->> 2, j.value ->> 3, 0 \
-     FROM json_each(?3) j, (SELECT coalesce(max(number), 0) AS base FROM run_work WHERE run = ?1) b \
-     WHERE EXISTS (SELECT 1 FROM runs r WHERE r.id = ?1 AND r.fence = ?2)";
-/// Binds: run, fence, JSON list of `[number, method, target, body, bucket, cost]`. Numbers are those of the
-/// steps that have no work yet, in order.
-const INSERT_WORK: &str = "INSERT INTO run_work (run, number, method, target, body, bucket, cost) \
-     SELECT ?1, b.base + (j.value ->> 0), j.value ->> 1, j.value ->> 2, j.value ->> 3, j.value ->> 4, j.value ->> 5 \
-     FROM json_each(?3) j, (SELECT coalesce(max(number), 0) AS base FROM run_work WHERE run = ?1) b \
-     WHERE EXISTS (SELECT 1 FROM runs r WHERE r.id = ?1 AND r.fence = ?2)";
-/// Binds: job, run. The run that may have waited for this one to end.
-const NEXT_IN_LINE: &str = "SELECT id FROM runs WHERE job = ?1 AND finished_at IS NULL AND id <> ?2 \
-     ORDER BY created_at, id LIMIT 1";
 /// Binds: now (the clock), the scheduler's time, sent to the queue before, how many. Open, held by nobody, due.
 const LOST: &str = "SELECT id FROM runs WHERE finished_at IS NULL AND coalesce(lease_until, 0) <= ?1 \
      AND (wake_at <= max(?1, ?2) OR cancel_requested = 1) AND enqueued_at <= ?3 ORDER BY created_at LIMIT ?4";
@@ -156,10 +132,6 @@ const RENEW: &str = "UPDATE runs SET lease_until = ?3 WHERE id = ?1 AND fence = 
 /// Binds: run, fence, step, entry.
 const BEGIN_STEP: &str = "UPDATE run_steps SET state = 'sent', entry = ?4, attempts = attempts + 1 WHERE run = ?1 AND number = ?3 \
      AND EXISTS (SELECT 1 FROM runs r WHERE r.id = ?1 AND r.fence = ?2)";
-
-/// Bytes of JSON bound to one statement at the most: D1 takes 2 MB
-/// (<https://developers.cloudflare.com/d1/platform/limits/>).
-const BOUND_BYTES: usize = 1_500_000;
 
 /// Whoever works on a run, and until when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -221,176 +193,6 @@ pub struct KeyedRun {
     pub digest: String,
     /// The run it started.
     pub run: RunId,
-}
-
-/// What is stored of a run's progress, together or not at all.
-#[derive(Debug, Clone, Copy)]
-pub struct Save<'a> {
-    /// The run as it is now.
-    pub run: &'a Run,
-    /// Until when it is held; `None` lets it go.
-    pub lease_until: Option<Timestamp>,
-    /// When its id is sent to the queue again, if it is.
-    pub enqueued_at: Option<Timestamp>,
-    /// Steps that changed: number, state, what came of it.
-    pub steps: &'a [(u32, StepState, Option<&'a str>)],
-    /// What to add to its events.
-    pub events: &'a [String],
-    /// The outcome of its last call. Stored even if the run is held by another meanwhile.
-    pub outcome: Option<&'a OutcomeRow>,
-    /// When this is.
-    pub now: Timestamp,
-}
-
-/// What came of storing it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Saved {
-    /// Stored.
-    Held {
-        /// Whether somebody wants the run ended.
-        cancel_requested: bool,
-        /// The run of the job that may have waited for this one, when this one ended.
-        next: Option<RunId>,
-    },
-    /// Somebody else holds the run; nothing of it was stored but the outcome.
-    Lost,
-}
-
-#[derive(Deserialize)]
-struct RunRow {
-    id: String,
-    job: String,
-    kind: String,
-    trigger: String,
-    slot: Option<i64>,
-    run_as: String,
-    started_by: Option<String>,
-    dry_run: i64,
-    state: String,
-    stage: String,
-    reason: Option<String>,
-    basis: Option<String>,
-    result: Option<String>,
-    fence: i64,
-    cancel_requested: i64,
-    failures: u32,
-    replans: u32,
-    calls: u32,
-    done: u32,
-    total: u32,
-    limits: String,
-    created_at: i64,
-    started_at: Option<i64>,
-    finished_at: Option<i64>,
-    wake_at: i64,
-}
-
-#[derive(Deserialize)]
-struct IdRow {
-    id: String,
-}
-
-#[derive(Deserialize)]
-struct ParamsRow {
-    params: String,
-}
-
-#[derive(Deserialize)]
-struct StepRow {
-    number: u32,
-    stage: String,
-    state: String,
-    items: u32,
-    summary: String,
-    attempts: u32,
-    entry: Option<i64>,
-    detail: Option<String>,
-    is_own: i64,
-}
-
-#[derive(Deserialize)]
-struct WorkRow {
-    method: Option<String>,
-    target: String,
-    body: Option<String>,
-    bucket: Option<String>,
-    cost: u32,
-}
-
-#[derive(Deserialize)]
-struct EventRow {
-    number: i64,
-    at: i64,
-    message: String,
-}
-
-fn corrupt(what: impl Into<String>) -> StoreError {
-    StoreError::Corrupt(what.into())
-}
-
-fn word<T: serde::de::DeserializeOwned>(text: String) -> Result<T, StoreError> {
-    serde_json::from_value(Json::String(text)).map_err(|error| corrupt(error.to_string()))
-}
-
-fn parsed<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, StoreError> {
-    serde_json::from_str(text).map_err(|error| corrupt(error.to_string()))
-}
-
-fn json<T: serde::Serialize>(value: &T) -> Result<String, StoreError> {
-    serde_json::to_string(value).map_err(|error| corrupt(error.to_string()))
-}
-
-fn run_id(text: &str) -> Result<RunId, StoreError> {
-    text.parse().map_err(|_| corrupt(format!("run {text}")))
-}
-
-impl RunRow {
-    fn into_run(self) -> Result<Run, StoreError> {
-        Ok(Run {
-            id: run_id(&self.id)?,
-            trigger: word(self.trigger)?,
-            state: word(self.state)?,
-            stage: word(self.stage)?,
-            basis: self.basis.as_deref().map(parsed).transpose()?,
-            result: self.result.as_deref().map(parsed).transpose()?,
-            limits: parsed(&self.limits)?,
-            job: self.job,
-            kind: self.kind,
-            slot: self.slot.map(Timestamp::from_unix_ms),
-            run_as: self.run_as,
-            started_by: self.started_by,
-            params: serde_json::Map::new(),
-            dry_run: self.dry_run != 0,
-            reason: self.reason,
-            fence: self.fence,
-            cancel_requested: self.cancel_requested != 0,
-            failures: self.failures,
-            replans: self.replans,
-            calls: self.calls,
-            progress: Progress {
-                done: self.done,
-                total: self.total,
-            },
-            created_at: Timestamp::from_unix_ms(self.created_at),
-            started_at: self.started_at.map(Timestamp::from_unix_ms),
-            finished_at: self.finished_at.map(Timestamp::from_unix_ms),
-            wake_at: Timestamp::from_unix_ms(self.wake_at),
-        })
-    }
-}
-
-fn into_step(row: StepRow) -> Result<Step, StoreError> {
-    Ok(Step {
-        number: row.number,
-        stage: word(row.stage)?,
-        state: word(row.state)?,
-        items: row.items,
-        is_own: row.is_own != 0,
-        summary: row.summary,
-        attempts: row.attempts,
-        entry: row.entry.map(EntryId::from_stored),
-        detail: row.detail,
-    })
 }
 
 /// The instant from which a run that ended at `finished_at` may be deleted.
@@ -571,7 +373,7 @@ impl<D: Database> Store<D> {
                 Statement::new(STEPS, vec![text.into()]),
             ])
             .await?;
-        self.run_and_steps(&mut results)
+        run_and_steps(&mut results)
     }
 
     /// A run with its parameters and the steps of its plan.
@@ -588,26 +390,7 @@ impl<D: Database> Store<D> {
                 Statement::new(STEPS, vec![text.into()]),
             ])
             .await?;
-        self.run_and_steps(&mut results)
-    }
-
-    fn run_and_steps(
-        &self,
-        results: &mut [Vec<super::Row>],
-    ) -> Result<Option<(Run, Vec<Step>)>, StoreError> {
-        let Some(row) = decode::<RunRow>(take(results, 0)?)?.pop() else {
-            return Ok(None);
-        };
-        let mut run = row.into_run()?;
-        let params = decode::<ParamsRow>(take(results, 1)?)?
-            .pop()
-            .ok_or_else(|| corrupt(format!("run {} has no parameters", run.id)))?;
-        run.params = parsed(&params.params)?;
-        let steps = decode::<StepRow>(take(results, 2)?)?
-            .into_iter()
-            .map(into_step)
-            .collect::<Result<_, _>>()?;
-        Ok(Some((run, steps)))
+        run_and_steps(&mut results)
     }
 
     /// What a step does. One statement.
@@ -617,175 +400,10 @@ impl<D: Database> Store<D> {
     pub async fn work(&self, run: RunId, step: u32) -> Result<Work, StoreError> {
         let statement = Statement::new(WORK, vec![run.to_string().into(), i64::from(step).into()]);
         let mut results = self.database.batch(vec![statement]).await?;
-        let row = decode::<WorkRow>(take(&mut results, 0)?)?
+        decode::<WorkRow>(take(&mut results, 0)?)?
             .pop()
-            .ok_or_else(|| corrupt(format!("step {step} of run {run} has no work")))?;
-        let Some(method) = row.method else {
-            return parsed(&row.target).map(Work::Own);
-        };
-        Ok(Work::Call {
-            method: Method::from_str(&method).ok_or_else(|| corrupt(method))?,
-            target: row.target,
-            body: row.body,
-            bucket: row.bucket,
-            cost: row.cost,
-        })
-    }
-
-    /// Stores a plan in the place of what was not begun of the one before, and the run with it. One batch.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the database failed; it may have been stored all the same.
-    pub async fn save_plan(&self, save: &Save<'_>, steps: &[NewStep]) -> Result<Saved, StoreError> {
-        let run = save.run.id.to_string();
-        let fence = save.run.fence;
-        let mut heads = Vec::with_capacity(steps.len());
-        let mut groups: Vec<Vec<Json>> = Vec::new();
-        let mut size = BOUND_BYTES;
-        // Work goes in groups that each count from the highest number there is.
-        for (index, step) in steps.iter().enumerate() {
-            heads.push(serde_json::json!([
-                index + 1,
-                step.stage.as_str(),
-                step.items,
-                step.summary
-            ]));
-            let (method, target, body, bucket, cost) = match &step.work {
-                Work::Own(work) => (None, work.to_string(), None, None, 0),
-                Work::Call {
-                    method,
-                    target,
-                    body,
-                    bucket,
-                    cost,
-                } => (
-                    Some(method.as_str()),
-                    target.clone(),
-                    body.as_deref(),
-                    bucket.as_deref(),
-                    *cost,
-                ),
-            };
-            let length = target.len() + body.map_or(0, str::len) + 200;
-            if size + length > BOUND_BYTES {
-                groups.push(Vec::new());
-                size = 0;
-            }
-            size += length;
-            if let Some(group) = groups.last_mut() {
-                let offset = group.len() + 1;
-                group.push(serde_json::json!([
-                    offset, method, target, body, bucket, cost
-                ]));
-            }
-        }
-        let mut batch = vec![
-            Statement::new(DROP_PENDING, vec![run.as_str().into(), fence.into()]),
-            Statement::new(
-                INSERT_STEPS,
-                vec![
-                    run.as_str().into(),
-                    fence.into(),
-                    json(&heads)?.into(),
-                    i64::from(save.run.replans).into(),
-                ],
-            ),
-        ];
-        for group in &groups {
-            batch.push(Statement::new(
-                INSERT_WORK,
-                vec![run.as_str().into(), fence.into(), json(group)?.into()],
-            ));
-        }
-        self.save_after(batch, save).await
-    }
-
-    /// Stores a run's progress. One batch.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the database failed; it may have been stored all the same.
-    pub async fn save(&self, save: &Save<'_>) -> Result<Saved, StoreError> {
-        self.save_after(Vec::new(), save).await
-    }
-
-    async fn save_after(
-        &self,
-        mut batch: Vec<Statement>,
-        save: &Save<'_>,
-    ) -> Result<Saved, StoreError> {
-        let run = save.run;
-        let id = run.id.to_string();
-        if let Some(outcome) = save.outcome {
-            batch.extend(outcome_statements(outcome, save.now)?);
-        }
-        for (number, state, detail) in save.steps {
-            batch.push(Statement::new(
-                SAVE_STEP,
-                vec![
-                    id.as_str().into(),
-                    run.fence.into(),
-                    i64::from(*number).into(),
-                    state.as_str().into(),
-                    detail.map(str::to_owned).into(),
-                ],
-            ));
-        }
-        for event in save.events {
-            batch.push(Statement::new(
-                ADD_EVENT,
-                vec![
-                    id.as_str().into(),
-                    run.fence.into(),
-                    save.now.unix_ms().into(),
-                    event.as_str().into(),
-                ],
-            ));
-        }
-        let saved_at = batch.len();
-        batch.push(Statement::new(
-            SAVE,
-            vec![
-                id.as_str().into(),
-                run.fence.into(),
-                run.state.as_str().into(),
-                run.stage.as_str().into(),
-                run.reason.clone().into(),
-                run.basis.as_ref().map(json).transpose()?.into(),
-                run.result.as_ref().map(json).transpose()?.into(),
-                i64::from(run.failures).into(),
-                i64::from(run.replans).into(),
-                i64::from(run.calls).into(),
-                i64::from(run.progress.done).into(),
-                i64::from(run.progress.total).into(),
-                run.finished_at.map(Timestamp::unix_ms).into(),
-                run.wake_at.unix_ms().into(),
-                save.lease_until.map(Timestamp::unix_ms).into(),
-                save.enqueued_at.map(Timestamp::unix_ms).into(),
-                expiry_ms(run.finished_at, run.limits.keep_days).into(),
-            ],
-        ));
-        if run.finished_at.is_some() {
-            batch.push(Statement::new(
-                NEXT_IN_LINE,
-                vec![run.job.as_str().into(), id.into()],
-            ));
-        }
-        #[derive(Deserialize)]
-        struct SavedRow {
-            cancel_requested: i64,
-        }
-        let mut results = self.database.batch(batch).await?;
-        let Some(row) = decode::<SavedRow>(take(&mut results, saved_at)?)?.pop() else {
-            return Ok(Saved::Lost);
-        };
-        let next = match results.get_mut(saved_at + 1) {
-            Some(rows) => decode::<IdRow>(std::mem::take(rows))?.pop(),
-            None => None,
-        };
-        Ok(Saved::Held {
-            cancel_requested: row.cancel_requested != 0,
-            next: next.map(|row| run_id(&row.id)).transpose()?,
-        })
+            .ok_or_else(|| corrupt(format!("step {step} of run {run} has no work")))?
+            .into_work()
     }
 
     /// Open runs that are due, are held by nobody and were not sent to the queue since
@@ -879,14 +497,8 @@ impl<D: Database> Store<D> {
             ],
         );
         let mut results = self.database.batch(vec![statement]).await?;
-        Ok(decode::<EventRow>(take(&mut results, 0)?)?
-            .into_iter()
-            .map(|row| RunEvent {
-                id: row.number,
-                time: Timestamp::from_unix_ms(row.at),
-                message: row.message,
-            })
-            .collect())
+        let rows = decode::<EventRow>(take(&mut results, 0)?)?;
+        Ok(rows.into_iter().map(RunEvent::from).collect())
     }
 
     /// Asks for a run to be ended. One batch with the event that tells of it; `false` when it is at
@@ -1002,4 +614,20 @@ impl<D: Database> Store<D> {
         self.database.batch(batch).await?;
         Ok(ids.len())
     }
+}
+
+fn run_and_steps(results: &mut [Vec<super::Row>]) -> Result<Option<(Run, Vec<Step>)>, StoreError> {
+    let Some(row) = decode::<RunRow>(take(results, 0)?)?.pop() else {
+        return Ok(None);
+    };
+    let mut run = row.into_run()?;
+    let params = decode::<ParamsRow>(take(results, 1)?)?
+        .pop()
+        .ok_or_else(|| corrupt(format!("run {} has no parameters", run.id)))?;
+    run.params = parsed(&params.params)?;
+    let steps = decode::<StepRow>(take(results, 2)?)?
+        .into_iter()
+        .map(into_step)
+        .collect::<Result<_, _>>()?;
+    Ok(Some((run, steps)))
 }

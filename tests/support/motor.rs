@@ -54,6 +54,8 @@ pub(crate) struct JobCase {
     pub(crate) allows_repeat: bool,
     /// See [`Case::ends`].
     pub(crate) ends: RunState,
+    /// A bug of the product, planted once the case is set up; the feature `faults` knows which.
+    pub(crate) planted: Option<&'static str>,
     /// Endings of the paths of writes that may stay unknown.
     pub(crate) may_stay_unknown: &'static [&'static str],
 }
@@ -139,6 +141,7 @@ impl Case for JobCase {
     fn setup(&self, harness: &Harness) {
         harness.apply(self.config);
         (self.prepare)(harness);
+        harness.outside.planted.set(self.planted);
     }
 
     fn start(&self, harness: &Harness) -> Option<RunId> {

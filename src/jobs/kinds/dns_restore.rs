@@ -35,7 +35,7 @@ pub(in crate::jobs) const KIND: KindInfo = KindInfo {
     stops_at_refusal: true,
     repeats_unknown: false,
     // The zone and the snapshot, page by page.
-    subrequests: 2 * MAX_PAGES as u32 + 10,
+    subrequests: 2 * MAX_PAGES + 10,
 };
 
 #[derive(Debug, Deserialize)]

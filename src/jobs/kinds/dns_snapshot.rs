@@ -30,7 +30,7 @@ pub(in crate::jobs) const KIND: KindInfo = KindInfo {
     stops_at_refusal: true,
     repeats_unknown: true,
     // A page read and a blob stored for each, their audit entries, and the row.
-    subrequests: 2 * MAX_PAGES as u32 + 6,
+    subrequests: 2 * MAX_PAGES + 6,
 };
 
 #[derive(Debug, Deserialize)]
@@ -87,7 +87,7 @@ impl DnsSnapshot {
         let mut bytes = 0;
         let mut chunks = 0;
         loop {
-            let page = chunks as usize + 1;
+            let page = chunks + 1;
             if page > MAX_PAGES {
                 return Err(too_many(zone));
             }
@@ -104,7 +104,7 @@ impl DnsSnapshot {
                 .put_blob(&snapshot_key(id, chunks), text.into_bytes())
                 .await?;
             chunks += 1;
-            if page * PER_PAGE < total {
+            if ((page * PER_PAGE) as usize) < total {
                 continue;
             }
             let read = ids.len();

@@ -29,6 +29,8 @@ pub(crate) struct Outside {
     pub(crate) writes: Rc<Writes>,
     pub(crate) blobs: Rc<Blobs>,
     pub(crate) queue: Rc<Queue<RunId>>,
+    /// The bug that is planted, if one is.
+    pub(crate) planted: Rc<Cell<Option<&'static str>>>,
     /// Counts random numbers, so that no two isolates get the same.
     chance: Rc<Cell<u64>>,
     logs: Rc<RefCell<Vec<String>>>,
@@ -45,6 +47,7 @@ impl Outside {
             writes: Rc::default(),
             blobs: Rc::default(),
             queue: Rc::default(),
+            planted: Rc::default(),
             chance: Rc::default(),
             logs: Rc::default(),
         }
@@ -246,4 +249,9 @@ impl World for LabWorld {
 
     #[cfg(feature = "faults")]
     async fn fault_point(&self, _name: &str) {}
+
+    #[cfg(feature = "faults")]
+    fn is_planted(&self, bug: &str) -> bool {
+        self.outside.planted.get() == Some(bug)
+    }
 }

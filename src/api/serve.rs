@@ -1,0 +1,351 @@
+//! A request below `/api/v1` on its way: let in or refused, then handed to its route.
+
+use http::StatusCode;
+use serde_json::json;
+
+use super::envelope::success;
+use super::route::{API_PREFIX, Route};
+use crate::audit::{Action, Event, What, Who};
+use crate::catalog::{GroupId, group_named};
+use crate::gateway::{
+    After, BodyFault, Code, Finished, Gateway, Inbound, Refusal, Reply, is_root_key, sanitised,
+};
+use crate::jobs::Platform;
+use crate::store::{Database, StoreError};
+
+/// Who is let in, by what.
+#[derive(Debug, Clone)]
+pub(super) struct Admitted {
+    pub(super) who: Who,
+    pub(super) grant: Option<String>,
+    pub(super) reason: String,
+}
+
+/// A request on its way through the API.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Call<'a> {
+    pub(super) inbound: &'a Inbound<'a>,
+    pub(super) path: &'a str,
+    pub(super) query: Option<&'a str>,
+}
+
+impl Call<'_> {
+    pub(super) fn what(&self, operation: &str, action: Action) -> What {
+        What {
+            operation: operation.to_owned(),
+            method: sanitised(self.inbound.method, 20),
+            path: format!("{API_PREFIX}{}", sanitised(self.path, 200)),
+            zone: None,
+            resources: Vec::new(),
+            action,
+            deprecated: false,
+        }
+    }
+}
+
+pub(super) fn store_refusal(error: &StoreError) -> Refusal {
+    match error {
+        StoreError::Conflict => Refusal::new(
+            Code::StoreUnavailable,
+            "Another change came at the same instant, so nothing was changed; try again.",
+        ),
+        _ => Refusal::new(
+            Code::StoreUnavailable,
+            "The store of this Zonekeeper cannot be reached, so nothing was changed.",
+        ),
+    }
+}
+
+fn not_built(inbound: &Inbound<'_>, route: &Route<'_>) -> Option<Refusal> {
+    // Starting a run is what is done once for each key; elsewhere keys are not built.
+    let key = inbound
+        .idempotency_key
+        .filter(|_| !matches!(route, Route::StartRun(_)))
+        .map(|_| "idempotency-key");
+    let header = inbound.unsupported.or(key)?;
+    let message = format!(
+        "The header {header} asks for something this version does not have, so the call was not carried out."
+    );
+    Some(Refusal::new(Code::NotBuilt, message))
+}
+
+/// Why a change failed. Unlike a read it may have been stored all the same: an error also comes when
+/// only the answer was lost.
+pub(super) fn change_refusal(error: &StoreError) -> Refusal {
+    match error {
+        StoreError::Conflict => store_refusal(error),
+        _ => Refusal::new(
+            Code::StoreUnavailable,
+            "The store of this Zonekeeper failed; could not confirm whether the change was stored, so read it again.",
+        ),
+    }
+}
+
+impl<D: Database, W: Platform> Gateway<'_, D, W> {
+    /// Every request below `/api/v1`; `path` is what follows that.
+    ///
+    /// 1. A route that does not exist is 404.
+    /// 2. A header that asks for what is not built is 501.
+    /// 3. No credential is 401, two are 400.
+    /// 4. Neither the root key nor a key whose grants hold the route's group: 403.
+    /// 5. The route itself; bad input is 400 and changes nothing.
+    pub async fn serve_api(
+        &self,
+        inbound: &Inbound<'_>,
+        origin: &str,
+        path: &str,
+        query: Option<&str>,
+    ) -> Finished<W::Response> {
+        let call = Call {
+            inbound,
+            path,
+            query,
+        };
+        let arrived = self.world.now();
+        let Some(route) = Route::of(inbound.method, path) else {
+            let refusal = Refusal::new(
+                Code::NotFound,
+                "There is no such route below /api/v1; see the README for those there are.",
+            ); // (1)
+            return Finished {
+                reply: Reply::json(refusal.status(), refusal.body(origin)),
+                after: Vec::new(),
+            };
+        };
+        match self.admit(&call, &route).await {
+            Ok(admitted) => match self.run(&call, &route, &admitted).await {
+                Ok(reply) => Finished {
+                    reply,
+                    after: Vec::new(),
+                }, // (5)
+                Err(refusal) => Finished {
+                    reply: Reply::json(refusal.status(), refusal.body(origin)),
+                    after: Vec::new(),
+                },
+            },
+            Err((who, refusal)) => {
+                let what = call.what(route.operation(), route.action());
+                let now = self.world.now();
+                let event = Event {
+                    decision: "deny",
+                    reason: refusal.message.clone(),
+                    status: refusal.status().as_u16(),
+                    duration_ms: now.ms_since(arrived),
+                    ..Event::of(self.world.entry_id(now), who, what)
+                };
+                let after = if refusal.code == Code::StoreUnavailable {
+                    Vec::new()
+                } else {
+                    vec![After::Event(Box::new(event))]
+                };
+                Finished {
+                    reply: Reply::json(refusal.status(), refusal.body(origin)),
+                    after,
+                }
+            }
+        }
+    }
+
+    /// Steps 2 to 4.
+    async fn admit(&self, call: &Call<'_>, route: &Route<'_>) -> Result<Admitted, (Who, Refusal)> {
+        let source_ip = call.inbound.source_ip.map(|ip| sanitised(ip, 45));
+        let nobody = |credential: &str| Who {
+            principal: None,
+            credential: credential.to_owned(),
+            source_ip: source_ip.clone(),
+            run: None,
+        };
+        if let Some(refusal) = not_built(call.inbound, route) {
+            return Err((nobody("a credential that was not looked at"), refusal)); // (2)
+        }
+        let credential = call.inbound.credentials.credential().map_err(|error| {
+            let code = Code::from(error);
+            (
+                nobody("no usable credential"),
+                Refusal::new(code, format!("The call is not let in: {error}.")),
+            ) // (3)
+        })?;
+        if is_root_key(credential, self.settings) {
+            let who = Who {
+                principal: Some("root".to_owned()),
+                credential: "root key".to_owned(),
+                source_ip,
+                run: None,
+            };
+            return Ok(Admitted {
+                who,
+                grant: None,
+                reason: "the root key opens /api/v1".to_owned(),
+            });
+        }
+        let now = self.world.now();
+        let unavailable = |error: StoreError| {
+            self.world.log(&format!("admit: {error}"));
+            (
+                nobody("a credential that could not be checked"),
+                store_refusal(&error),
+            )
+        };
+        let snapshot = self
+            .view
+            .current(self.store, now)
+            .await
+            .map_err(unavailable)?;
+        let caller = self
+            .view
+            .authenticate(credential, &snapshot, self.settings, self.store, now)
+            .await
+            .map_err(unavailable)?;
+        let Some(caller) = caller else {
+            return Err((
+                nobody("a credential that is not accepted"),
+                Refusal::new(
+                    Code::InvalidCredential,
+                    "The credential is not accepted: it is unknown, revoked, expired or not meant for this route.",
+                ),
+            ));
+        };
+        let who = Who {
+            principal: Some(caller.name.as_ref().to_owned()),
+            credential: caller
+                .key
+                .as_ref()
+                .map_or_else(String::new, |key| format!("key {}", key.id)),
+            source_ip,
+            run: None,
+        };
+        let Some(group) = route.group() else {
+            return Ok(Admitted {
+                who,
+                grant: None,
+                reason: "any credential opens this route".to_owned(),
+            });
+        };
+        let decision = group_named(group)
+            .map(|group: GroupId| snapshot.policy.may(caller.principal, group, now));
+        match decision {
+            Some(decision) if decision.is_allowed() => {
+                let grant = decision
+                    .grant
+                    .map(|grant| snapshot.policy.grant_name(grant).to_owned());
+                let reason = format!("allowed by {}", grant.as_deref().unwrap_or_default());
+                Ok(Admitted { who, grant, reason })
+            }
+            _ => {
+                let message = format!(
+                    "{} may not {}: a grant of {group} is needed.",
+                    caller.name,
+                    route.action().infinitive()
+                );
+                Err((who, Refusal::new(Code::Denied, message))) // (4)
+            }
+        }
+    }
+
+    /// Lets a change in once more, just before it is stored: its body and what it asked of
+    /// Cloudflare may have taken longer than a revocation.
+    pub(super) async fn admit_again(&self, call: &Call<'_>) -> Result<(), Refusal> {
+        match Route::of(call.inbound.method, call.path) {
+            Some(route) => self
+                .admit(call, &route)
+                .await
+                .map(drop)
+                .map_err(|(_, refusal)| refusal),
+            None => Err(Refusal::new(Code::NotFound, "There is no such route.")),
+        }
+    }
+
+    async fn run(
+        &self,
+        call: &Call<'_>,
+        route: &Route<'_>,
+        admitted: &Admitted,
+    ) -> Result<Reply<W::Response>, Refusal> {
+        match route {
+            Route::ReadConfig => self.read_config(call).await,
+            Route::PlanConfig => self.plan_config(call).await,
+            Route::ApplyConfig => self.apply_config(call, admitted).await,
+            Route::MintKey(name) => self.mint_key(call, admitted, name).await,
+            Route::ListKeys(name) => self.list_keys(name).await,
+            Route::RollKey(name, id) => self.roll_key(call, admitted, name, id).await,
+            Route::RevokeKey(name, id) => self.revoke_key(call, admitted, name, id).await,
+            Route::Decide => self.decide_question().await,
+            Route::Audit => self.audit_log(call).await,
+            Route::Whoami => success(
+                StatusCode::OK,
+                json!({"principal": admitted.who.principal, "credential": admitted.who.credential}),
+                &[],
+            ),
+            Route::ListJobs => self.list_jobs(None).await,
+            Route::ReadJob(name) => self.list_jobs(Some(name)).await,
+            Route::PauseJob(name) => self.pause_job(call, admitted, name, true).await,
+            Route::ResumeJob(name) => self.pause_job(call, admitted, name, false).await,
+            Route::StartRun(name) => self.start_run(call, admitted, name).await,
+            Route::ListRuns => self.list_runs(call).await,
+            Route::ReadRun(id) => self.read_run(id).await,
+            Route::ReadSteps(id) => self.read_steps(call, id).await,
+            Route::ReadEvents(id) => self.read_events(call, id).await,
+            Route::CancelRun(id) => self.cancel_run(call, admitted, id).await,
+            Route::RetryRun(id) => self.retry_run(call, admitted, id).await,
+            Route::ListAlarms => self.list_alarms().await,
+            Route::ListSnapshots => self.list_snapshots(call).await,
+            Route::ReadSnapshot(id) => self.read_snapshot(id).await,
+            Route::Difference(id) => self.snapshot_difference(call, admitted, id).await,
+            Route::Export(id) => self.export_snapshot(id).await,
+            Route::NotBuilt => Err(Refusal::new(
+                Code::NotBuilt,
+                "This route is documented but not built in this version.",
+            )),
+        }
+    }
+
+    /// The body of a request to the API, at most `cap` bytes.
+    pub(super) async fn api_body(&self, call: &Call<'_>, cap: usize) -> Result<Vec<u8>, Refusal> {
+        let too_large = || {
+            Refusal::new(
+                Code::BodyTooLarge,
+                format!("The body is larger than {cap} bytes."),
+            )
+        };
+        if call
+            .inbound
+            .content_length
+            .is_some_and(|length| length > cap as u64)
+        {
+            return Err(too_large());
+        }
+        self.world
+            .caller_body(cap)
+            .await
+            .map_err(|fault| match fault {
+                BodyFault::TooLarge => too_large(),
+                BodyFault::TimedOut => {
+                    Refusal::new(Code::BodyTimeout, "The body did not arrive in time.")
+                }
+                BodyFault::Broken => Refusal::new(
+                    Code::MalformedBody,
+                    "The body broke off or is not encoded as it says.",
+                ),
+            })
+    }
+
+    /// The event of a change that `admitted` makes; `None` in its id's place is never: every event
+    /// has its number from here.
+    pub(super) fn change_event(
+        &self,
+        call: &Call<'_>,
+        route_operation: &str,
+        admitted: &Admitted,
+        action: Action,
+    ) -> Event {
+        Event {
+            grant: admitted.grant.clone(),
+            reason: admitted.reason.clone(),
+            ..Event::of(
+                self.world.entry_id(self.world.now()),
+                admitted.who.clone(),
+                call.what(route_operation, action),
+            )
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! How a turn ends: what changed is stored, and the run goes on, rests, or is at its end.
+
+use super::super::kind::Trouble;
+use super::super::platform::Platform;
+use super::turn::{Held, Turn};
+use super::{LEASE_MS, Stopped};
+use crate::audit::OutcomeRow;
+use crate::model::Timestamp;
+use crate::run::{RunState, StepState, backoff_ms};
+use crate::store::{Database, Save, Saved};
+
+/// Seconds a message may be delayed by
+/// (<https://developers.cloudflare.com/queues/platform/limits/>).
+const MAX_DELAY_SECS: i64 = 43_200;
+
+/// Steps that changed: number, state, what came of it.
+pub(super) type Changes<'c> = [(u32, StepState, Option<&'c str>)];
+
+impl<D: Database, P: Platform> Held<'_, '_, D, P> {
+    pub(super) async fn trouble(&mut self, trouble: Trouble) -> Result<Turn, Stopped> {
+        match trouble {
+            Trouble::Again(message) => self.again(message, &[], None).await,
+            Trouble::NotBefore(until, message) => self.rest_until(until, Some(message)).await,
+            Trouble::Impossible(message) => self.finish(RunState::Failed, message, &[], None).await,
+            Trouble::WantsApproval(message) => {
+                self.finish(RunState::NeedsApproval, message, &[], None)
+                    .await
+            }
+        }
+    }
+
+    /// A failure that may pass: the run rests, longer each time, and ends after too many in a row.
+    pub(super) async fn again(
+        &mut self,
+        message: String,
+        steps: &Changes<'_>,
+        row: Option<&OutcomeRow>,
+    ) -> Result<Turn, Stopped> {
+        self.run.failures += 1;
+        if self.run.failures >= self.run.limits.max_attempts {
+            let reason = format!("Given up after {} failures: {message}", self.run.failures);
+            return self.finish(RunState::Failed, reason, steps, row).await;
+        }
+        self.events.push(format!("To be tried again: {message}"));
+        let wait = backoff_ms(self.run.failures, self.world().jitter());
+        let until = self.now().plus_ms(wait);
+        self.rest(until, Some(message), steps, row).await
+    }
+
+    pub(super) async fn rest_until(
+        &mut self,
+        until: Timestamp,
+        reason: Option<String>,
+    ) -> Result<Turn, Stopped> {
+        self.rest(until, reason, &[], None).await
+    }
+
+    /// Lets the run go until then, and sends its id to the queue for that time.
+    pub(super) async fn rest(
+        &mut self,
+        until: Timestamp,
+        reason: Option<String>,
+        steps: &Changes<'_>,
+        row: Option<&OutcomeRow>,
+    ) -> Result<Turn, Stopped> {
+        let now = self.now();
+        self.run.wake_at = until;
+        if reason.is_some() {
+            self.run.reason = reason;
+        }
+        let events = std::mem::take(&mut self.events);
+        let save = Save {
+            run: &self.run,
+            lease_until: None,
+            enqueued_at: Some(until.max(now)),
+            steps,
+            events: &events,
+            outcome: row,
+            now,
+        };
+        let saved = self.engine.gateway.store.save(&save).await?;
+        if let Saved::Held { .. } = saved {
+            let wait_ms = until.ms_since(now).max(0);
+            let secs = (wait_ms / 1000 + i64::from(wait_ms % 1000 > 0)).min(MAX_DELAY_SECS);
+            let delay = u32::try_from(secs).unwrap_or_default();
+            self.engine.send(&[self.run.id], delay).await;
+        }
+        Ok(Turn::Over)
+    }
+
+    pub(super) async fn finish(
+        &mut self,
+        state: RunState,
+        reason: String,
+        steps: &Changes<'_>,
+        row: Option<&OutcomeRow>,
+    ) -> Result<Turn, Stopped> {
+        self.run.state = state;
+        self.run.finished_at = Some(self.now());
+        self.events.push(reason.clone());
+        self.run.reason = Some(reason);
+        self.store_progress(steps, row).await
+    }
+
+    pub(super) async fn store_progress(
+        &mut self,
+        steps: &Changes<'_>,
+        row: Option<&OutcomeRow>,
+    ) -> Result<Turn, Stopped> {
+        let now = self.now();
+        let events = std::mem::take(&mut self.events);
+        let save = Save {
+            run: &self.run,
+            lease_until: self.lease(now),
+            enqueued_at: None,
+            steps,
+            events: &events,
+            outcome: row,
+            now,
+        };
+        let saved = self.engine.gateway.store.save(&save).await?;
+        Ok(self.saved(saved).await)
+    }
+
+    pub(super) fn lease(&self, now: Timestamp) -> Option<Timestamp> {
+        self.run
+            .finished_at
+            .is_none()
+            .then(|| now.plus_ms(LEASE_MS))
+    }
+
+    pub(super) async fn saved(&mut self, saved: Saved) -> Turn {
+        match saved {
+            Saved::Lost => Turn::Over,
+            Saved::Held {
+                cancel_requested,
+                next,
+            } => {
+                self.run.cancel_requested = cancel_requested;
+                if self.run.finished_at.is_none() {
+                    return Turn::Again;
+                }
+                self.engine.send(next.as_slice(), 0).await;
+                Turn::Over
+            }
+        }
+    }
+}
