@@ -46,6 +46,7 @@ fn purged() -> (Harness, RunId) {
         effects: Harness::purged,
         allows_repeat: true,
         ends: RunState::Succeeded,
+        planted: None,
         may_stay_unknown: &[],
     };
     let harness = Harness::new(case.motor(), Unacked::Lost);

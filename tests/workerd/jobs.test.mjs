@@ -49,10 +49,12 @@ describe("schedules", () => {
       await zk.tick(fires - 2 * MINUTE);
       await zk.tick(fires - MINUTE);
       assert.deepEqual(await runsOf(zk, "nightly-purge"), []);
-      for (let times = 0; times < 3; times += 1) await zk.tick(fires + times * 7_000);
-      const [{ id }, ...others] = await runsOf(zk, "nightly-purge");
-      assert.deepEqual(others, []);
+      await zk.tick(fires);
+      const [{ id }] = await runsOf(zk, "nightly-purge");
+      // To a tick that is months ahead a call under way would look forgotten.
       const run = await ended(zk, id);
+      await Promise.all([zk.tick(fires), zk.tick(fires + 7_000)]);
+      assert.equal((await runsOf(zk, "nightly-purge")).length, 1);
       assert.equal(run.state, "succeeded", JSON.stringify(run));
       assert.equal(run.slot, new Date(fires).toISOString());
       assert.equal(run.trigger, "schedule");
@@ -64,8 +66,7 @@ describe("schedules", () => {
       assert.deepEqual(more, []);
       assert.equal(entry.principal, "nightly");
       assert.equal(entry.credential, `job nightly-purge, run ${id}`);
-      // To a tick that is months ahead a call under way looks forgotten, and its answer then settles it.
-      assert.ok(["confirmed", "settled"].includes(entry.outcome), JSON.stringify(entry));
+      assert.equal(entry.outcome, "confirmed");
       assert.match(entry.sentence, /^nightly .*purged 1 file of example\.com; allowed by nightly-work/);
       const next = (await zk.api("GET", "/jobs/nightly-purge")).json.result;
       assert.equal(next.last_run.id, id);

@@ -57,7 +57,7 @@ function chance(seed) {
  * - `betweenMs`: the longest time from a restart to the next kill.
  * - `say`: called with a line now and then.
  */
-export async function chaos({ seed, kills, betweenMs = 12_000, say = () => {} }) {
+export async function chaos({ seed, kills, betweenMs = 24_000, say = () => {} }) {
   const zk = await Zonekeeper.start({ config: document(JOBS) });
   try {
     return await new Chaos(zk, seed, say).run(kills, betweenMs);
@@ -104,6 +104,7 @@ class Chaos {
     const ticks = this.#ticks();
     await this.#kills(kills, betweenMs);
     this.isWorking = false;
+    await zk.sim.clearFaults();
     const restFrom = Date.now();
     await Promise.all(work);
     this.isTicking = false;
@@ -198,7 +199,9 @@ class Chaos {
       const id = await this.#start(`purge-${lane}`, { params: { files } }, `${lane} ${number}`, { files });
       // A second message, at about the time of the first.
       if (random() < 0.5) this.zk.deliver(RUNS, [{ body: id }]).catch(() => {});
-      await sleep(Math.floor(random() * 3_000));
+      // At times another one waits behind it, but they do not pile up.
+      if (random() < 0.7) await this.#ended(id);
+      await sleep(Math.floor(random() * 2_000));
     }
   }
 
@@ -206,7 +209,7 @@ class Chaos {
     const random = chance(this.seed + 100);
     for (let number = 0; this.isWorking; number += 1) {
       await this.#start("snapshot", {}, `snapshot ${number}`);
-      await sleep(1_000 + Math.floor(random() * 4_000));
+      await sleep(2_000 + Math.floor(random() * 10_000));
     }
   }
 
