@@ -109,7 +109,10 @@ fn a_refused_step_is_made_again_by_a_retry_and_nothing_else_is() {
 fn what_may_have_happened_has_all_attempts_again_after_a_retry() {
     let (harness, run) = purged();
     end_otherwise(&harness, "unknown", "state = 'unknown', attempts = 5");
-    harness.outside.sqlite.rows("UPDATE runs SET stage = 'apply'");
+    harness
+        .outside
+        .sqlite
+        .rows("UPDATE runs SET stage = 'apply'");
     retry(&harness, run);
     assert_eq!(harness.state(run).unwrap().0, "succeeded");
     assert_eq!(harness.purged().len(), 350);
@@ -125,7 +128,10 @@ fn a_run_at_its_end_is_not_given_up_and_nothing_is_said_of_it() {
     let before = events();
     let ended = harness.event(async |gateway| {
         let now = gateway.world.now();
-        gateway.store.end_dead(run, 90, "dead_letter: lost.", now).await
+        gateway
+            .store
+            .end_dead(run, 90, "dead_letter: lost.", now)
+            .await
     });
     assert_eq!(ended, Some(Ok(false)));
     assert_eq!(events(), before);

@@ -8,6 +8,7 @@ import {
   PURGE,
   allRecords,
   assertSame,
+  disturb,
   document,
   ended,
   hurry,
@@ -43,22 +44,6 @@ async function restored(zk, body) {
   const run = await ended(zk, await start(zk, "restore", body), { withinMs: 120_000 });
   assert.equal(run.state, "succeeded", JSON.stringify(run));
   return run;
-}
-
-/** Changes one record of example.com, deletes one and adds one, past the gateway. */
-async function disturb(zk) {
-  const { result } = (await zk.sim.cf("GET", `/zones/${COM}/dns_records?per_page=1000`)).json;
-  const a = result.find(({ type, name }) => type === "A" && name === "api.example.com");
-  const txt = result.find(({ type, name }) => type === "TXT" && name === "_dmarc.example.com");
-  const records = `/zones/${COM}/dns_records`;
-  for (const [method, path, body] of [
-    ["PATCH", `${records}/${a.id}`, { content: "192.0.2.99", comment: "hijacked" }],
-    ["DELETE", `${records}/${txt.id}`],
-    ["POST", records, { type: "TXT", name: "stray", content: '"stray"', ttl: 60 }],
-  ]) {
-    const answer = await zk.sim.cf(method, path, body);
-    assert.equal(answer.status, 200, answer.text);
-  }
 }
 
 describe("snapshots", () => {
@@ -111,22 +96,6 @@ describe("snapshots", () => {
     const second = await snapshotOf(zk);
     const between = (await zk.api("GET", `/snapshots/${id}/difference?to=${second.id}`)).json.result;
     assert.deepEqual([between.deleted, between.changed, between.created, between.unchanged], [0, 0, 0, before.length]);
-  });
-
-  test("a batch whose answer is lost is found to have happened, and not made again", async (t) => {
-    const zk = await Zonekeeper.start({ config: document(JOBS) });
-    t.after(() => zk.stop());
-    const before = await recordsOf(zk, COM);
-    await snapshotOf(zk);
-    await disturb(zk);
-    const mark = await zk.sim.mark();
-    await zk.sim.faults([{ match: { method: "POST", path: "*/batch" }, times: 1, action: { reset: "after" } }]);
-    const id = await start(zk, "restore");
-    // It waits until the call cannot be on its way any more; that is told by the time of its intent.
-    const run = await waiting(zk, id);
-    assert.ok(["sent", "unknown"].includes(run.steps[0].state), JSON.stringify(run));
-    assertSame(await recordsOf(zk, COM), before);
-    assert.equal((await zk.sim.writes({ after: mark })).length, 1);
   });
 
   test("the content is compared with its digest", async (t) => {

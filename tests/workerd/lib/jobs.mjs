@@ -1,6 +1,7 @@
 // What the tests of jobs have in common: principals, URLs, and how a run is started, hurried and awaited.
 
 import assert from "node:assert/strict";
+import { COM } from "./cases.mjs";
 import { until } from "./zonekeeper.mjs";
 
 export const ORG = "c0000000000000000000000000000003";
@@ -155,4 +156,20 @@ export function assertSame(actual, expected) {
   };
   const differ = { unexpected: only(actual, expected), missing: only(expected, actual), lengths: [actual.length, expected.length] };
   assert.deepEqual(differ, { unexpected: [], missing: [], lengths: [expected.length, expected.length] });
+}
+
+/** Changes one record of example.com, deletes one and adds one, past the gateway. */
+export async function disturb(zk) {
+  const { result } = (await zk.sim.cf("GET", `/zones/${COM}/dns_records?per_page=1000`)).json;
+  const a = result.find(({ type, name }) => type === "A" && name === "api.example.com");
+  const txt = result.find(({ type, name }) => type === "TXT" && name === "_dmarc.example.com");
+  const records = `/zones/${COM}/dns_records`;
+  for (const [method, path, body] of [
+    ["PATCH", `${records}/${a.id}`, { content: "192.0.2.99", comment: "hijacked" }],
+    ["DELETE", `${records}/${txt.id}`],
+    ["POST", records, { type: "TXT", name: "stray", content: '"stray"', ttl: 60 }],
+  ]) {
+    const answer = await zk.sim.cf(method, path, body);
+    assert.equal(answer.status, 200, answer.text);
+  }
 }
