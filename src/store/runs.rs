@@ -94,17 +94,25 @@ const REQUEST_CANCEL: &str = "UPDATE runs SET cancel_requested = 1, wake_at = mi
 /// Binds: run, time, message.
 const NOTE: &str = "INSERT INTO run_events (run, number, at, message) \
      SELECT id, (SELECT coalesce(max(number), 0) + 1 FROM run_events WHERE run = ?1), ?2, ?3 FROM runs WHERE id = ?1";
-/// Binds: run, time. A run that ended otherwise than well goes on from where it ended.
+/// Binds: run, time. A run that ended otherwise than well goes on from where it ended: from an earlier
+/// stage than its last where a step of that one was refused.
 const REOPEN: &str = "UPDATE runs SET state = 'queued', reason = NULL, failures = 0, cancel_requested = 0, fence = fence + 1, lease_until = NULL, \
      calls = 0, finished_at = NULL, expires_at = NULL, started_at = NULL, wake_at = ?2, enqueued_at = ?2, \
-     stage = CASE WHEN dry_run = 1 THEN 'plan' ELSE stage END \
+     stage = CASE WHEN dry_run = 1 THEN 'plan' WHEN stage = 'verify' AND EXISTS (SELECT 1 FROM run_steps s WHERE s.run = runs.id \
+       AND s.plan = runs.replans AND s.stage = 'apply' AND s.state = 'refused') THEN 'apply' ELSE stage END \
      WHERE id = ?1 AND finished_at IS NOT NULL AND state <> 'succeeded' RETURNING id";
-/// Binds: run. Refused steps are begun anew; only after [`REOPEN`].
-const REOPEN_STEPS: &str = "UPDATE run_steps SET state = 'pending' WHERE run = ?1 AND state = 'refused' \
+/// Binds: run. Refused steps are begun anew, and what may have happened is found out with as many attempts
+/// as before; only after [`REOPEN`].
+const REOPEN_STEPS: &str = "UPDATE run_steps SET state = CASE state WHEN 'refused' THEN 'pending' ELSE state END, attempts = 0 \
+     WHERE run = ?1 AND state IN ('refused', 'unknown') \
      AND EXISTS (SELECT 1 FROM runs r WHERE r.id = ?1 AND r.state = 'queued' AND r.finished_at IS NULL)";
 /// Binds: run, time, reason, expires at.
 const DEAD: &str = "UPDATE runs SET state = 'failed', reason = ?3, fence = fence + 1, lease_until = NULL, finished_at = ?2, expires_at = ?4 \
      WHERE id = ?1 AND finished_at IS NULL AND coalesce(lease_until, 0) <= ?2 RETURNING id";
+/// Binds: run, time, reason. Only after [`DEAD`].
+const NOTE_DEAD: &str = "INSERT INTO run_events (run, number, at, message) \
+     SELECT id, (SELECT coalesce(max(number), 0) + 1 FROM run_events WHERE run = ?1), ?2, ?3 FROM runs \
+     WHERE id = ?1 AND state = 'failed' AND finished_at = ?2 AND reason = ?3";
 /// Binds: time, how many.
 const EXPIRED: &str = "SELECT id FROM runs WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2";
 /// Each binds a JSON list of run ids.
@@ -568,7 +576,10 @@ impl<D: Database> Store<D> {
                         expiry_ms(Some(now), keep_days).into(),
                     ],
                 ),
-                Statement::new(NOTE, vec![id.into(), now.unix_ms().into(), reason.into()]),
+                Statement::new(
+                    NOTE_DEAD,
+                    vec![id.into(), now.unix_ms().into(), reason.into()],
+                ),
             ])
             .await?;
         Ok(row(&mut results, 0)?.is_some())
