@@ -46,7 +46,7 @@ impl<D: Database, W: Platform> Gateway<'_, D, W> {
         self.world.flush_events().await;
         let page = self.store.audit(&filter).await.map_err(failed)?;
         let cursor = page.next.map(|next| next.to_string());
-        let info = page_info(page.entries.len(), cursor);
+        let info = page_info(page.entries.len(), cursor.as_deref());
         let entries = serde_json::to_string(&page.entries).unwrap_or_default();
         listing(StatusCode::OK, &entries, Some(info), &messages)
     }

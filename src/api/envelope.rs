@@ -46,7 +46,7 @@ pub(super) fn listing<R>(
 }
 
 /// How many there are on a page, and where the next begins.
-pub(super) fn page_info(count: usize, cursor: Option<String>) -> Value {
+pub(super) fn page_info(count: usize, cursor: Option<&str>) -> Value {
     json!({"count": count, "cursor": cursor})
 }
 

@@ -177,7 +177,7 @@ impl<D: Database, P: Platform> Gateway<'_, D, P> {
             .last()
             .filter(|_| is_full)
             .map(|run| format!("{}-{}", run.created_at.unix_ms(), run.id));
-        let info = page_info(runs.len(), cursor);
+        let info = page_info(runs.len(), cursor.as_deref());
         let shown = runs.iter().map(|run| shown(run, now)).collect();
         listing(
             StatusCode::OK,
@@ -229,7 +229,7 @@ impl<D: Database, P: Platform> Gateway<'_, D, P> {
         }
         let is_full = shown.len() == wanted;
         let cursor = last.filter(|_| is_full).map(|number| number.to_string());
-        let info = page_info(shown.len(), cursor);
+        let info = page_info(shown.len(), cursor.as_deref());
         listing(
             StatusCode::OK,
             &Value::Array(shown).to_string(),
@@ -257,7 +257,7 @@ impl<D: Database, P: Platform> Gateway<'_, D, P> {
             .last()
             .filter(|_| is_full)
             .map(|event| event.id.to_string());
-        let info = page_info(events.len(), cursor);
+        let info = page_info(events.len(), cursor.as_deref());
         let shown = events
             .iter()
             .map(|event| json!({"id": event.id, "time": event.time, "message": event.message}));

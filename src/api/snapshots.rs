@@ -81,7 +81,7 @@ impl<D: Database, P: Platform> Gateway<'_, D, P> {
             .last()
             .filter(|_| is_full)
             .map(|snapshot| snapshot.taken_at.unix_ms().to_string());
-        let info = page_info(found.len(), cursor);
+        let info = page_info(found.len(), cursor.as_deref());
         let shown = Value::Array(found.iter().map(shown).collect());
         listing(StatusCode::OK, &shown.to_string(), Some(info), &[])
     }

@@ -99,10 +99,10 @@ fn section(
     changes: &mut Vec<Change>,
 ) {
     let before: Vec<_> = before.into_iter().collect();
-    let mut gone: BTreeMap<&str, &Value> = before
-        .iter()
-        .map(|(name, item)| (name.as_str(), item))
-        .collect();
+    let mut gone: BTreeMap<&str, &Value> = BTreeMap::new();
+    for (name, item) in &before {
+        gone.insert(name, item);
+    }
     for (name, item) in after {
         let was = gone.remove(name.as_str());
         if was == Some(&item) {

@@ -199,7 +199,7 @@ fn expiry_ms(finished_at: Option<Timestamp>, keep_days: u32) -> Option<i64> {
 }
 
 /// Inserts runs with their parameters and first events. Those whose slot has its run are left out.
-pub(super) fn insert_statements(runs: &[NewRun]) -> Result<Vec<Statement>, StoreError> {
+pub(super) fn insert_statements(runs: &[NewRun]) -> Vec<Statement> {
     let mut rows = Vec::with_capacity(runs.len());
     let mut params = Vec::with_capacity(runs.len());
     let mut events = Vec::with_capacity(runs.len());
@@ -245,18 +245,46 @@ pub(super) fn insert_statements(runs: &[NewRun]) -> Result<Vec<Statement>, Store
             cancels.push(serde_json::json!([run.job, id]));
         }
     }
-    let mut batch = vec![
-        Statement::new(INSERT, vec![Json::Array(rows).to_string().into()]),
-        Statement::new(INSERT_PARAMS, vec![Json::Array(params).to_string().into()]),
-        Statement::new(FIRST_EVENTS, vec![Json::Array(events).to_string().into()]),
-    ];
+    let mut batch = vec![Statement::new(
+        INSERT,
+        vec![Json::Array(rows).to_string().into()],
+    )];
+    // Parameters may be large, and one bound text has its limit.
+    for params in in_bounds(params) {
+        batch.push(Statement::new(
+            INSERT_PARAMS,
+            vec![Json::Array(params).to_string().into()],
+        ));
+    }
+    batch.push(Statement::new(
+        FIRST_EVENTS,
+        vec![Json::Array(events).to_string().into()],
+    ));
     if !cancels.is_empty() {
         batch.push(Statement::new(
             CANCEL_OTHERS,
             vec![now.into(), Json::Array(cancels).to_string().into()],
         ));
     }
-    Ok(batch)
+    batch
+}
+
+/// Cuts rows into groups that one statement can bind.
+fn in_bounds(rows: Vec<Json>) -> Vec<Vec<Json>> {
+    let mut groups: Vec<Vec<Json>> = Vec::new();
+    let mut bytes = save::BOUND_BYTES;
+    for row in rows {
+        let length = row.to_string().len();
+        if bytes + length > save::BOUND_BYTES {
+            groups.push(Vec::new());
+            bytes = 0;
+        }
+        bytes += length;
+        if let Some(group) = groups.last_mut() {
+            group.push(row);
+        }
+    }
+    groups
 }
 
 /// The statements that store, with the intent of a step's call, that the step is begun and the run
@@ -315,7 +343,7 @@ impl<D: Database> Store<D> {
                 ],
             ));
         }
-        batch.extend(insert_statements(std::slice::from_ref(run))?);
+        batch.extend(insert_statements(std::slice::from_ref(run)));
         batch.push(event_statement(std::slice::from_ref(event))?);
         self.database.batch(batch).await.map(drop)
     }

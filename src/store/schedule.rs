@@ -180,7 +180,7 @@ impl<D: Database> Store<D> {
         let mut batch = if runs.is_empty() {
             Vec::new()
         } else {
-            insert_statements(runs)?
+            insert_statements(runs)
         };
         if !missed.is_empty() {
             let rows = missed

@@ -40,7 +40,7 @@ const NEXT_IN_LINE: &str = "SELECT id FROM runs WHERE job = ?1 AND finished_at I
      ORDER BY created_at, id LIMIT 1";
 /// Bytes of work bound to one statement at the most, before JSON escapes them: D1 takes 2 MB
 /// (<https://developers.cloudflare.com/d1/platform/limits/>).
-const BOUND_BYTES: usize = 1_000_000;
+pub(super) const BOUND_BYTES: usize = 1_000_000;
 
 /// What is stored of a run's progress, together or not at all.
 #[derive(Debug, Clone, Copy)]
