@@ -43,7 +43,7 @@ const ADVANCE_MARK: &str = "UPDATE control SET reconciled_to = (SELECT max(id) +
 /// Binds: the oldest id that counts, the first that does not.
 const UNSETTLED: &str = "SELECT o.id, i.read_back FROM audit_outcomes o JOIN audit_intents i ON i.id = o.id \
      LEFT JOIN audit_settlements s ON s.id = o.id \
-     WHERE o.outcome = 'unknown' AND o.id >= ?1 AND o.id < ?2 AND s.id IS NULL AND i.read_back IS NOT NULL ORDER BY o.id DESC LIMIT 40";
+     WHERE o.outcome = 'unknown' AND o.id >= ?1 AND o.id < ?2 AND s.id IS NULL AND i.read_back IS NOT NULL ORDER BY o.id DESC LIMIT 15";
 /// Binds: below this id, from this id, principal, operation, zone, decision, how many, run.
 const QUERY: &str = "SELECT * FROM ( \
        SELECT i.id, i.principal, i.credential, i.source_ip, i.operation, i.method, i.path, i.resources, 'allow' AS decision, i.grant_name, \
@@ -304,8 +304,9 @@ impl<D: Database> Store<D> {
     }
 
     /// Unknown outcomes from `since` to below `until` that can be read back and are not settled, at
-    /// most 40: a free plan's invocation has 50 subrequests. The newest come first, so that older
-    /// ones which stay undecided do not keep them out.
+    /// most 15: each is asked about and settled, and a tick of the free plan has 50 subrequests, of
+    /// which schedules and runs need their part. The newest come first, so that older ones which
+    /// stay undecided do not keep them out.
     ///
     /// # Errors
     /// [`StoreError`] when they cannot be read.
