@@ -136,5 +136,5 @@ fn section(
 #[must_use]
 pub fn to_toml(document: &Document) -> String {
     // As with JSON, every document has a TOML form: `read` lets no null through.
-    toml::to_string(document).unwrap_or_default()
+    toml::to_string(&document.to_json()).unwrap_or_default()
 }

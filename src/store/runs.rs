@@ -1,20 +1,17 @@
 //! Runs: created, claimed, saved with the fence held, found again when nobody holds them.
 
-mod rows;
+mod decode;
 mod save;
 
-use serde::Deserialize;
 use serde_json::Value as Json;
 
 use super::audit::event_statement;
-use super::database::{decode, take};
+use super::database::{row, rows};
 use super::{Database, Statement, Store, StoreError};
 use crate::audit::Event;
 use crate::model::{EntryId, RunId, Timestamp};
 use crate::run::{Limits, Run, RunEvent, RunState, Step, Trigger, Work};
-use rows::{
-    EventRow, IdRow, ParamsRow, RunRow, StepRow, WorkRow, corrupt, into_step, json, parsed, run_id,
-};
+use decode::{into_event, into_run, into_step, into_work, limits_json};
 pub use save::{Save, Saved};
 
 /// The columns of a run, its parameters aside.
@@ -239,26 +236,29 @@ pub(super) fn insert_statements(runs: &[NewRun]) -> Result<Vec<Statement>, Store
             i64::from(run.dry_run),
             state.as_str(),
             run.skipped,
-            json(&run.limits)?,
+            limits_json(run.limits).to_string(),
             now,
             finished_at.map(Timestamp::unix_ms),
             expiry_ms(finished_at, run.limits.keep_days),
         ]));
-        params.push(serde_json::json!([id, json(&run.params)?]));
+        params.push(serde_json::json!([
+            id,
+            Json::Object(run.params.clone()).to_string()
+        ]));
         events.push(serde_json::json!([id, now, message]));
         if run.cancels_others {
             cancels.push(serde_json::json!([run.job, id]));
         }
     }
     let mut batch = vec![
-        Statement::new(INSERT, vec![json(&rows)?.into()]),
-        Statement::new(INSERT_PARAMS, vec![json(&params)?.into()]),
-        Statement::new(FIRST_EVENTS, vec![json(&events)?.into()]),
+        Statement::new(INSERT, vec![Json::Array(rows).to_string().into()]),
+        Statement::new(INSERT_PARAMS, vec![Json::Array(params).to_string().into()]),
+        Statement::new(FIRST_EVENTS, vec![Json::Array(events).to_string().into()]),
     ];
     if !cancels.is_empty() {
         batch.push(Statement::new(
             CANCEL_OTHERS,
-            vec![now.into(), json(&cancels)?.into()],
+            vec![now.into(), Json::Array(cancels).to_string().into()],
         ));
     }
     Ok(batch)
@@ -330,19 +330,13 @@ impl<D: Database> Store<D> {
     /// # Errors
     /// [`StoreError`] when it cannot be read.
     pub async fn keyed_run(&self, owner: &str, key: &str) -> Result<Option<KeyedRun>, StoreError> {
-        #[derive(Deserialize)]
-        struct KeyRow {
-            digest: String,
-            run: String,
-        }
         let statement = Statement::new(READ_KEY, vec![owner.into(), key.into()]);
         let mut results = self.database.batch(vec![statement]).await?;
-        decode::<KeyRow>(take(&mut results, 0)?)?
-            .pop()
-            .map(|row| {
+        row(&mut results, 0)?
+            .map(|mut row| {
                 Ok(KeyedRun {
-                    digest: row.digest,
-                    run: run_id(&row.run)?,
+                    digest: row.text("digest")?,
+                    run: row.parsed("run")?,
                 })
             })
             .transpose()
@@ -405,10 +399,8 @@ impl<D: Database> Store<D> {
     pub async fn work(&self, run: RunId, step: u32) -> Result<Work, StoreError> {
         let statement = Statement::new(WORK, vec![run.to_string().into(), i64::from(step).into()]);
         let mut results = self.database.batch(vec![statement]).await?;
-        decode::<WorkRow>(take(&mut results, 0)?)?
-            .pop()
-            .ok_or_else(|| corrupt(format!("step {step} of run {run} has no work")))?
-            .into_work()
+        let missing = || StoreError::Corrupt(format!("step {step} of run {run} has no work"));
+        into_work(row(&mut results, 0)?.ok_or_else(missing)?)
     }
 
     /// Open runs that are due, are held by nobody and were not sent to the queue since
@@ -433,9 +425,9 @@ impl<D: Database> Store<D> {
             ],
         );
         let mut results = self.database.batch(vec![statement]).await?;
-        decode::<IdRow>(take(&mut results, 0)?)?
-            .iter()
-            .map(|row| run_id(&row.id))
+        rows(&mut results, 0)?
+            .into_iter()
+            .map(|mut row| row.parsed("id"))
             .collect()
     }
 
@@ -447,7 +439,13 @@ impl<D: Database> Store<D> {
         if runs.is_empty() {
             return Ok(());
         }
-        let statement = Statement::new(MARK_SENT, vec![now.unix_ms().into(), json(&runs)?.into()]);
+        let statement = Statement::new(
+            MARK_SENT,
+            vec![
+                now.unix_ms().into(),
+                serde_json::json!(runs).to_string().into(),
+            ],
+        );
         self.database.batch(vec![statement]).await.map(drop)
     }
 
@@ -477,10 +475,7 @@ impl<D: Database> Store<D> {
             ],
         );
         let mut results = self.database.batch(vec![statement]).await?;
-        decode::<RunRow>(take(&mut results, 0)?)?
-            .into_iter()
-            .map(RunRow::into_run)
-            .collect()
+        rows(&mut results, 0)?.into_iter().map(into_run).collect()
     }
 
     /// Events of a run after the one numbered `after`.
@@ -502,8 +497,7 @@ impl<D: Database> Store<D> {
             ],
         );
         let mut results = self.database.batch(vec![statement]).await?;
-        let rows = decode::<EventRow>(take(&mut results, 0)?)?;
-        Ok(rows.into_iter().map(RunEvent::from).collect())
+        rows(&mut results, 0)?.into_iter().map(into_event).collect()
     }
 
     /// Asks for a run to be ended. One batch with the event that tells of it; `false` when it is at
@@ -560,7 +554,7 @@ impl<D: Database> Store<D> {
         ));
         batch.push(event_statement(std::slice::from_ref(event))?);
         let mut results = self.database.batch(batch).await?;
-        Ok(!take(&mut results, 0)?.is_empty())
+        Ok(row(&mut results, 0)?.is_some())
     }
 
     /// Ends a run whose messages failed for good, unless somebody holds it. One batch.
@@ -593,7 +587,7 @@ impl<D: Database> Store<D> {
                 ),
             ])
             .await?;
-        Ok(!take(&mut results, 0)?.is_empty())
+        Ok(row(&mut results, 0)?.is_some())
     }
 
     /// Deletes runs that were kept long enough, at most `limit`; gives how many. Two batches.
@@ -604,14 +598,14 @@ impl<D: Database> Store<D> {
         let statement =
             Statement::new(EXPIRED, vec![now.unix_ms().into(), i64::from(limit).into()]);
         let mut results = self.database.batch(vec![statement]).await?;
-        let ids: Vec<String> = decode::<IdRow>(take(&mut results, 0)?)?
+        let ids: Vec<String> = rows(&mut results, 0)?
             .into_iter()
-            .map(|row| row.id)
-            .collect();
+            .map(|mut row| row.text("id"))
+            .collect::<Result<_, _>>()?;
         if ids.is_empty() {
             return Ok(0);
         }
-        let list = json(&ids)?;
+        let list = serde_json::json!(ids).to_string();
         let mut batch = Vec::with_capacity(FORGET.len());
         for sql in FORGET {
             batch.push(Statement::new(sql, vec![list.as_str().into()]));
@@ -622,15 +616,17 @@ impl<D: Database> Store<D> {
 }
 
 fn run_and_steps(results: &mut [Vec<super::Row>]) -> Result<Option<(Run, Vec<Step>)>, StoreError> {
-    let Some(row) = decode::<RunRow>(take(results, 0)?)?.pop() else {
+    let Some(found) = row(results, 0)? else {
         return Ok(None);
     };
-    let mut run = row.into_run()?;
-    let params = decode::<ParamsRow>(take(results, 1)?)?
-        .pop()
-        .ok_or_else(|| corrupt(format!("run {} has no parameters", run.id)))?;
-    run.params = parsed(&params.params)?;
-    let steps = decode::<StepRow>(take(results, 2)?)?
+    let mut run = into_run(found)?;
+    let missing = || StoreError::Corrupt(format!("run {} has no parameters", run.id));
+    let params = row(results, 1)?.ok_or_else(missing)?.json("params")?;
+    let Json::Object(params) = params else {
+        return Err(missing());
+    };
+    run.params = params;
+    let steps = rows(results, 2)?
         .into_iter()
         .map(into_step)
         .collect::<Result<_, _>>()?;
