@@ -2,6 +2,7 @@
 
 #![expect(
     clippy::unwrap_used,
+    clippy::panic,
     clippy::indexing_slicing,
     reason = "helpers of tests may panic like tests"
 )]
@@ -135,4 +136,27 @@ fn a_run_at_its_end_is_not_given_up_and_nothing_is_said_of_it() {
     });
     assert_eq!(ended, Some(Ok(false)));
     assert_eq!(events(), before);
+}
+
+#[test]
+fn runs_that_wait_in_line_do_not_keep_the_sweeper_from_a_lost_one() {
+    let (harness, first) = purged();
+    let sqlite = &harness.outside.sqlite;
+    let created = harness.now().unix_ms() - 3_600_000;
+    // 150 runs of one job, none of which may begin before the first of them, which is held.
+    sqlite.rows("CREATE TABLE copies AS SELECT * FROM runs");
+    sqlite.rows("UPDATE copies SET state = 'queued', finished_at = NULL, expires_at = NULL, enqueued_at = 0, wake_at = 0");
+    for n in 0..=150 {
+        let job = if n == 150 { "other" } else { "line" };
+        let held = if n == 0 { i64::MAX >> 12 } else { 0 };
+        sqlite.rows(&format!(
+            "UPDATE copies SET id = printf('%032x', {n}), job = '{job}', created_at = {created} + {n}, lease_until = {held}"
+        ));
+        sqlite.rows("INSERT INTO runs SELECT * FROM copies");
+    }
+    harness.outside.queue.purge();
+    harness.tick(harness.now());
+    let lost: RunId = format!("{:032x}", 150).parse().unwrap();
+    assert_ne!(lost, first);
+    assert_eq!(harness.outside.queue.waiting(), [lost]);
 }

@@ -71,9 +71,14 @@ const STEPS: &str = "SELECT s.number, s.stage, s.state, s.items, s.summary, s.at
 /// Binds: run, step.
 const WORK: &str =
     "SELECT method, target, body, bucket, cost FROM run_work WHERE run = ?1 AND number = ?2";
-/// Binds: now (the clock), the scheduler's time, sent to the queue before, how many. Open, held by nobody, due.
-const LOST: &str = "SELECT id FROM runs WHERE finished_at IS NULL AND coalesce(lease_until, 0) <= ?1 \
-     AND (wake_at <= max(?1, ?2) OR cancel_requested = 1) AND enqueued_at <= ?3 ORDER BY created_at LIMIT ?4";
+/// Binds: now (the clock), the scheduler's time, sent to the queue before, how many. What [`CLAIM`] would take,
+/// so that many that have to wait keep none out that could go on.
+const LOST: &str = "SELECT id FROM runs WHERE finished_at IS NULL AND coalesce(lease_until, 0) <= ?1 AND enqueued_at <= ?3 \
+     AND (cancel_requested = 1 OR (wake_at <= max(?1, ?2) \
+       AND NOT EXISTS (SELECT 1 FROM jobs j WHERE j.name = runs.job AND j.paused_at IS NOT NULL) \
+       AND NOT EXISTS (SELECT 1 FROM runs o WHERE o.job = runs.job AND o.finished_at IS NULL \
+         AND (o.created_at < runs.created_at OR (o.created_at = runs.created_at AND o.id < runs.id))))) \
+     ORDER BY created_at LIMIT ?4";
 /// Binds: time, JSON list of ids.
 const MARK_SENT: &str =
     "UPDATE runs SET enqueued_at = ?1 WHERE id IN (SELECT value FROM json_each(?2))";

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { COM } from "./lib/cases.mjs";
+import { COM, CONFIG, RECORDS, challenge } from "./lib/cases.mjs";
 import {
   ORG,
   PURGE,
@@ -196,5 +196,32 @@ describe("what the largest runs take", () => {
     assertSame(await recordsOf(zk, COM), before);
     const writes = await zk.sim.writes({ after: mark });
     takes(t, zk, `${before.length} records: snapshot in ${snapshotMs} ms, restored in ${restoreMs} ms with ${writes.length} calls`);
+  });
+
+  test("a tick with 30 lost writes to look for and 20 jobs that are due", async (t) => {
+    const jobs = Array.from({ length: 20 }, (_, index) => ({
+      name: `job-${index}`,
+      kind: "cache.purge",
+      schedule: "* * * * *",
+      params: { zones: ["example.com"], tags: [`tag-${index}`] },
+    }));
+    const work = document(jobs);
+    const config = { ...CONFIG, ...work, principals: [...CONFIG.principals, ...work.principals], grants: [...CONFIG.grants, ...work.grants] };
+    const zk = await Zonekeeper.start({ variant: "faults", config });
+    t.after(() => zk.stop());
+    const { key } = await zk.mint("acme-bot");
+    await zk.sim.faults([
+      { match: { method: "POST", path: "*/dns_records" }, action: { reset: "after" } },
+      { match: { method: "GET" }, action: { status: 503 } },
+    ]);
+    const lost = await Promise.all(Array.from({ length: 30 }, (_, index) => zk.cf("POST", RECORDS, challenge(`w${index}`), { key })));
+    await zk.sim.clearFaults();
+    assert.deepEqual(new Set(lost.map(({ status }) => status)), new Set([502]));
+    const from = Date.now();
+    for (let minute = 1; minute <= 3; minute += 1) await zk.tick(from + minute * 60_000);
+    const entries = await zk.audit({ operation: "dns-records-for-a-zone-create-dns-record", limit: 100 });
+    assert.deepEqual(entries.map(({ outcome }) => outcome), entries.map(() => "settled"));
+    assert.equal(entries.length, 30);
+    takes(t, zk, "ticks");
   });
 });
