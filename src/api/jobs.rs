@@ -68,13 +68,14 @@ impl<D: Database, P: Platform> Gateway<'_, D, P> {
             });
             let last = last.map_err(failed)?.pop();
             let is_of_job = |alarm: &&Alarm| alarm.job.as_deref() == Some(&job.name);
+            let open = state.open.iter().find(|open| open.job == job.name);
             let facts = json!({
                 "is_built": crate::jobs::kind_named(&job.kind).is_some(),
                 "paused_at": row.and_then(|row| row.paused_at),
                 "paused_by": row.and_then(|row| row.paused_by.clone()),
                 "next_run_at": next_run_at,
                 "last_run": last.map(|run| shown(&run, now)),
-                "is_open": state.open.iter().any(|(open, _)| *open == job.name),
+                "open_runs": open.map_or(0, |open| open.count),
                 "missed": row.map_or(0, |row| row.missed),
                 "alarms": alarms.iter().filter(is_of_job).map(shown_alarm).collect::<Vec<_>>(),
             });

@@ -111,7 +111,7 @@ impl<D: Database, P: Platform> Engine<'_, D, P> {
             let open = begun
                 .open
                 .iter()
-                .find_map(|(name, run)| (*name == job.name).then_some(*run));
+                .find_map(|open| (open.job == job.name).then_some(open.oldest));
             self.fire(
                 job,
                 row,

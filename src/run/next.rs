@@ -40,8 +40,8 @@ pub struct Standing<'s> {
 
 /// Decides what comes next.
 ///
-/// 1. Somebody wants it ended, its time is over, or its calls are used up: it ends, but not while a
-///    step may be on its way.
+/// 1. Somebody wants it ended, its time is over, or its calls are used up and it needs more: it ends,
+///    but not while a step may be on its way.
 /// 2. Without a plan, plan.
 /// 3. A step whose intent is on record and whose outcome is not was cut off: once it cannot be on its
 ///    way any more, it counts as unknown.
@@ -69,12 +69,26 @@ pub fn next(run: &Run, standing: Standing<'_>, now: Timestamp) -> Next {
             run.limits.timeout_secs
         ));
     }
-    if run.calls >= run.limits.max_calls {
+    let next = go_on(run, standing);
+    if matches!(next, Next::Plan | Next::Carry(_) | Next::Resolve(_))
+        && run.calls >= run.limits.max_calls
+    {
         return Next::GiveUp(format!(
             "The run used up its {} upstream calls.",
             run.limits.max_calls
         ));
     }
+    next
+}
+
+/// What comes next of a run that may go on.
+fn go_on(
+    run: &Run,
+    Standing {
+        steps,
+        stops_at_refusal,
+    }: Standing<'_>,
+) -> Next {
     if run.stage == Stage::Plan {
         return Next::Plan; // (2)
     }
@@ -82,9 +96,7 @@ pub fn next(run: &Run, standing: Standing<'_>, now: Timestamp) -> Next {
         return Next::Resolve(step.number); // (4)
     }
     let refused = |step: &&Step| step.state == StepState::Refused;
-    if standing.stops_at_refusal
-        && let Some(step) = steps.iter().find(refused)
-    {
+    if stops_at_refusal && let Some(step) = steps.iter().find(refused) {
         return Next::GiveUp(refusal(step));
     }
     let pending = steps

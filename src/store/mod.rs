@@ -22,7 +22,7 @@ pub use control::Control;
 pub use database::{Database, Row, Statement, StoreError, Value};
 pub use migrations::{MIGRATIONS, Migration};
 pub use runs::{Hold, IdempotencyKey, KeyedRun, NewRun, Save, Saved};
-pub use schedule::{JobRow, Overdue, ScheduledJob, Tick};
+pub use schedule::{JobRow, OpenRuns, Overdue, ScheduledJob, Tick};
 pub use snapshots::Snapshot;
 
 /// The store over some database.

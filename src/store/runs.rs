@@ -48,15 +48,15 @@ const READ_KEY: &str = "SELECT digest, run FROM idempotency_keys WHERE owner = ?
 /// Binds: run, now, lease until, how many may be held at once, how many of one kind.
 ///
 /// Taken is a run that is open, is held by nobody, is due, whose job is not paused, and that no older run of
-/// its job stands before. The newest tick counts as the time too where it is ahead of the clock, so
+/// its job stands before, nor a newer one that is held. The newest tick counts as the time too where it is ahead of the clock, so
 /// that waits end by the scheduler's time; leases end by the clock alone.
 const CLAIM: &str = concat!(
     "UPDATE runs SET state = 'running', fence = fence + 1, lease_until = ?3, started_at = coalesce(started_at, ?2) \
      WHERE id = ?1 AND finished_at IS NULL AND coalesce(lease_until, 0) <= ?2 \
      AND (cancel_requested = 1 OR wake_at <= max(?2, (SELECT ticked_at FROM scheduler WHERE id = 1))) \
      AND (cancel_requested = 1 OR NOT EXISTS (SELECT 1 FROM jobs j WHERE j.name = runs.job AND j.paused_at IS NOT NULL)) \
-     AND (cancel_requested = 1 OR NOT EXISTS (SELECT 1 FROM runs o WHERE o.job = runs.job AND o.finished_at IS NULL \
-       AND (o.created_at < runs.created_at OR (o.created_at = runs.created_at AND o.id < runs.id)))) \
+     AND (cancel_requested = 1 OR NOT EXISTS (SELECT 1 FROM runs o WHERE o.job = runs.job AND o.finished_at IS NULL AND o.id <> runs.id \
+       AND (o.lease_until > ?2 OR o.created_at < runs.created_at OR (o.created_at = runs.created_at AND o.id < runs.id)))) \
      AND (SELECT count(*) FROM runs o WHERE o.finished_at IS NULL AND o.lease_until > ?2) < ?4 \
      AND (SELECT count(*) FROM runs o WHERE o.finished_at IS NULL AND o.lease_until > ?2 AND o.kind = runs.kind) < ?5 \
      RETURNING ",
@@ -71,14 +71,16 @@ const STEPS: &str = "SELECT s.number, s.stage, s.state, s.items, s.summary, s.at
 /// Binds: run, step.
 const WORK: &str =
     "SELECT method, target, body, bucket, cost FROM run_work WHERE run = ?1 AND number = ?2";
-/// Binds: now (the clock), the scheduler's time, sent to the queue before, how many. What [`CLAIM`] would take,
-/// so that many that have to wait keep none out that could go on.
-const LOST: &str = "SELECT id FROM runs WHERE finished_at IS NULL AND coalesce(lease_until, 0) <= ?1 AND enqueued_at <= ?3 \
-     AND (cancel_requested = 1 OR (wake_at <= max(?1, ?2) \
+/// Binds: now (the clock), the scheduler's time, sent to the queue before, how many. What [`CLAIM`] would take.
+///
+/// A run to be cancelled is due at once, whenever its next message is. Those come first that were not sent
+/// for longest, so that none stands before others for ever.
+const LOST: &str = "SELECT id FROM runs WHERE finished_at IS NULL AND coalesce(lease_until, 0) <= ?1 \
+     AND (cancel_requested = 1 OR (wake_at <= max(?1, ?2) AND enqueued_at <= ?3 \
        AND NOT EXISTS (SELECT 1 FROM jobs j WHERE j.name = runs.job AND j.paused_at IS NOT NULL) \
        AND NOT EXISTS (SELECT 1 FROM runs o WHERE o.job = runs.job AND o.finished_at IS NULL \
          AND (o.created_at < runs.created_at OR (o.created_at = runs.created_at AND o.id < runs.id))))) \
-     ORDER BY created_at LIMIT ?4";
+     ORDER BY enqueued_at, created_at LIMIT ?4";
 /// Binds: time, JSON list of ids.
 const MARK_SENT: &str =
     "UPDATE runs SET enqueued_at = ?1 WHERE id IN (SELECT value FROM json_each(?2))";
@@ -99,25 +101,25 @@ const REQUEST_CANCEL: &str = "UPDATE runs SET cancel_requested = 1, wake_at = mi
 /// Binds: run, time, message.
 const NOTE: &str = "INSERT INTO run_events (run, number, at, message) \
      SELECT id, (SELECT coalesce(max(number), 0) + 1 FROM run_events WHERE run = ?1), ?2, ?3 FROM runs WHERE id = ?1";
-/// Binds: run, time. A run that ended otherwise than well goes on from where it ended: from an earlier
-/// stage than its last where a step of that one was refused.
+/// Binds: run, time. A run that ended otherwise than well goes on from where it ended: from its plan if it
+/// has none, from the first step that is not done otherwise.
 const REOPEN: &str = "UPDATE runs SET state = 'queued', reason = NULL, failures = 0, cancel_requested = 0, fence = fence + 1, lease_until = NULL, \
      calls = 0, finished_at = NULL, expires_at = NULL, started_at = NULL, wake_at = ?2, enqueued_at = ?2, \
-     stage = CASE WHEN dry_run = 1 THEN 'plan' WHEN stage = 'verify' AND EXISTS (SELECT 1 FROM run_steps s WHERE s.run = runs.id \
-       AND s.plan = runs.replans AND s.stage = 'apply' AND s.state = 'refused') THEN 'apply' ELSE stage END \
+     stage = CASE WHEN dry_run = 1 OR stage = 'plan' THEN 'plan' ELSE 'apply' END \
      WHERE id = ?1 AND finished_at IS NOT NULL AND state <> 'succeeded' RETURNING id";
 /// Binds: run. Refused steps are begun anew, and what may have happened is found out with as many attempts
 /// as before; only after [`REOPEN`].
 const REOPEN_STEPS: &str = "UPDATE run_steps SET state = CASE state WHEN 'refused' THEN 'pending' ELSE state END, attempts = 0 \
      WHERE run = ?1 AND state IN ('refused', 'unknown') \
      AND EXISTS (SELECT 1 FROM runs r WHERE r.id = ?1 AND r.state = 'queued' AND r.finished_at IS NULL)";
-/// Binds: run, time, reason, expires at.
-const DEAD: &str = "UPDATE runs SET state = 'failed', reason = ?3, fence = fence + 1, lease_until = NULL, finished_at = ?2, expires_at = ?4 \
-     WHERE id = ?1 AND finished_at IS NULL AND coalesce(lease_until, 0) <= ?2 RETURNING id";
-/// Binds: run, time, reason. Only after [`DEAD`].
+/// Binds: run, time, message. Only where [`DEAD`] will end it.
 const NOTE_DEAD: &str = "INSERT INTO run_events (run, number, at, message) \
      SELECT id, (SELECT coalesce(max(number), 0) + 1 FROM run_events WHERE run = ?1), ?2, ?3 FROM runs \
-     WHERE id = ?1 AND state = 'failed' AND finished_at = ?2 AND reason = ?3";
+     WHERE id = ?1 AND finished_at IS NULL AND coalesce(lease_until, 0) <= ?2";
+/// Binds: run, time, reason, days it is kept where it does not say.
+const DEAD: &str = "UPDATE runs SET state = 'failed', reason = ?3, fence = fence + 1, lease_until = NULL, finished_at = ?2, \
+     expires_at = ?2 + coalesce(limits ->> 'keep_days', ?4) * 86400000 \
+     WHERE id = ?1 AND finished_at IS NULL AND coalesce(lease_until, 0) <= ?2 RETURNING id";
 /// Binds: time, how many.
 const EXPIRED: &str = "SELECT id FROM runs WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2";
 /// Each binds a JSON list of run ids.
@@ -585,7 +587,8 @@ impl<D: Database> Store<D> {
         Ok(row(&mut results, 0)?.is_some())
     }
 
-    /// Ends a run whose messages failed for good, unless somebody holds it. One batch.
+    /// Ends a run whose messages failed for good, unless somebody holds it. It is then kept as long as its
+    /// limits say, or `keep_days` where they do not. One batch.
     ///
     /// # Errors
     /// [`StoreError`] when the database failed.
@@ -597,25 +600,26 @@ impl<D: Database> Store<D> {
         now: Timestamp,
     ) -> Result<bool, StoreError> {
         let id = run.to_string();
+        let at = now.unix_ms();
         let mut results = self
             .database
             .batch(vec![
                 Statement::new(
-                    DEAD,
-                    vec![
-                        id.as_str().into(),
-                        now.unix_ms().into(),
-                        reason.into(),
-                        expiry_ms(Some(now), keep_days).into(),
-                    ],
+                    NOTE_DEAD,
+                    vec![id.as_str().into(), at.into(), reason.into()],
                 ),
                 Statement::new(
-                    NOTE_DEAD,
-                    vec![id.into(), now.unix_ms().into(), reason.into()],
+                    DEAD,
+                    vec![
+                        id.into(),
+                        at.into(),
+                        reason.into(),
+                        i64::from(keep_days).into(),
+                    ],
                 ),
             ])
             .await?;
-        Ok(row(&mut results, 0)?.is_some())
+        Ok(row(&mut results, 1)?.is_some())
     }
 
     /// Deletes runs that were kept long enough, at most `limit`; gives how many. Two batches.

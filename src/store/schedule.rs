@@ -13,7 +13,8 @@ const READ: &str = "SELECT ticked_at, config_version FROM scheduler WHERE id = 1
 const READ_JOBS: &str =
     "SELECT name, schedule, since, paused_at, paused_by, missed, missed_at FROM jobs ORDER BY name";
 /// Jobs with an open run, each with the id of its oldest.
-const OPEN: &str = "SELECT job AS name, min(id) AS run, count(*) AS open FROM runs WHERE finished_at IS NULL GROUP BY job";
+/// Beside a `min` SQLite gives the other columns of its row (<https://sqlite.org/lang_select.html#bareagg>).
+const OPEN: &str = "SELECT job, id, min(created_at), count(*) AS open FROM runs WHERE finished_at IS NULL GROUP BY job";
 /// Binds: JSON list of `[name, schedule]`, since. A job whose schedule is another counts from then on.
 const SYNC: &str = "INSERT INTO jobs (name, schedule, since, missed) SELECT value ->> 0, value ->> 1, ?2, 0 FROM json_each(?1) WHERE true \
      ON CONFLICT (name) DO UPDATE SET schedule = excluded.schedule, since = excluded.since, missed = 0, missed_at = NULL \
@@ -83,8 +84,19 @@ pub struct Tick {
     pub config_version: i64,
     /// The jobs.
     pub jobs: Vec<JobRow>,
-    /// Open runs: the job and its oldest open run.
-    pub open: Vec<(String, RunId)>,
+    /// The jobs with open runs.
+    pub open: Vec<OpenRuns>,
+}
+
+/// The open runs of a job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenRuns {
+    /// The job's name.
+    pub job: String,
+    /// The oldest of them.
+    pub oldest: RunId,
+    /// How many there are.
+    pub count: u32,
 }
 
 /// A job as the scheduler stores it.
@@ -135,7 +147,13 @@ impl<D: Database> Store<D> {
                 .collect::<Result<_, _>>()?,
             open: rows(&mut results, 2)?
                 .into_iter()
-                .map(|mut row| Ok((row.text("name")?, row.parsed("run")?)))
+                .map(|mut row| {
+                    Ok(OpenRuns {
+                        job: row.text("job")?,
+                        oldest: row.parsed("id")?,
+                        count: row.count("open")?,
+                    })
+                })
                 .collect::<Result<_, StoreError>>()?,
         })
     }

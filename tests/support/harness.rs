@@ -15,6 +15,7 @@ use simulator::{ACME_ID, TOKEN, ZONE_COM_ID, ZONE_NET_ID, ZONE_ORG_ID};
 use zonekeeper::audit::{Action, Event, What, Who};
 use zonekeeper::config::{AccountRef, Format, Resolution, ZoneRef, read, validate};
 use zonekeeper::gateway::{Gateway, View, World, reconcile};
+use zonekeeper::jobs::SUBREQUESTS;
 use zonekeeper::model::{RunId, Secret, Timestamp};
 use zonekeeper::settings::{RawSettings, Settings};
 use zonekeeper::store::{Row, Store, StoreError};
@@ -84,6 +85,8 @@ pub(crate) struct Harness {
     motor: Box<dyn Motor>,
     unacked: Unacked,
     isolate: RefCell<Rc<Isolate>>,
+    /// Another one, with a memory of its own.
+    neighbour: Rc<Isolate>,
 }
 
 fn settings() -> Settings {
@@ -131,6 +134,7 @@ impl Harness {
             motor,
             unacked,
             isolate: RefCell::new(isolate),
+            neighbour: Isolate::new(&outside),
             outside,
         }
     }
@@ -146,22 +150,7 @@ impl Harness {
         validate(&source).unwrap();
         let isolate = Rc::clone(&self.isolate.borrow());
         let now = self.now();
-        let who = Who {
-            principal: Some("test".to_owned()),
-            credential: "none".to_owned(),
-            source_ip: None,
-            run: None,
-        };
-        let what = What {
-            operation: "test".to_owned(),
-            method: "PUT".to_owned(),
-            path: "/".to_owned(),
-            zone: None,
-            resources: Vec::new(),
-            action: Action::new("change something"),
-            deprecated: false,
-        };
-        let event = Event::of(isolate.world.entry_id(now), who, what);
+        let event = self.change_event();
         let before = block_on(isolate.store.current_config()).unwrap().version;
         block_on(isolate.store.apply_config(
             before,
@@ -177,10 +166,57 @@ impl Harness {
         .unwrap();
     }
 
+    /// An event for changes that a test makes behind everybody's back.
+    pub(crate) fn change_event(&self) -> Event {
+        let who = Who {
+            principal: Some("test".to_owned()),
+            credential: "none".to_owned(),
+            source_ip: None,
+            run: None,
+        };
+        let what = What {
+            operation: "test".to_owned(),
+            method: "PUT".to_owned(),
+            path: "/".to_owned(),
+            zone: None,
+            resources: Vec::new(),
+            action: Action::new("change something"),
+            deprecated: false,
+        };
+        let isolate = self.isolate.borrow();
+        Event::of(isolate.world.entry_id(self.now()), who, what)
+    }
+
     /// An event of the runtime: lets the isolate do something. `None` when it was killed; the next
     /// event meets a new one.
     pub(crate) fn event<T>(&self, act: impl AsyncFnOnce(LabGateway<'_>) -> T) -> Option<T> {
         let isolate = Rc::clone(&self.isolate.borrow());
+        let ended = self.event_of(&isolate, act);
+        if ended.is_none() {
+            self.outside.injector.restart();
+            self.outside.queue.crash(self.unacked);
+            *self.isolate.borrow_mut() = Isolate::new(&self.outside);
+        }
+        ended
+    }
+
+    /// Another isolate works on a run while the first one is in the middle of something.
+    pub(crate) fn deliver_next_door(&self, run: RunId) {
+        let from = self.outside.injector.count();
+        self.event_of(&self.neighbour, async |gateway| {
+            self.motor.deliver(gateway, run).await
+        });
+        let effects = self.outside.injector.count() - from;
+        self.isolate.borrow().world.leave_out(effects);
+    }
+
+    /// # Panics
+    /// When the invocation makes more subrequests than a Worker of the Free plan may.
+    fn event_of<T>(
+        &self,
+        isolate: &Isolate,
+        act: impl AsyncFnOnce(LabGateway<'_>) -> T,
+    ) -> Option<T> {
         isolate.world.begin_invocation();
         let gateway = Gateway {
             settings: &self.settings,
@@ -188,12 +224,15 @@ impl Harness {
             store: &isolate.store,
             world: &isolate.world,
         };
-        let ended = run(&self.outside.injector, act(gateway));
-        if ended.is_none() {
-            self.outside.injector.restart();
-            self.outside.queue.crash(self.unacked);
-            *self.isolate.borrow_mut() = Isolate::new(&self.outside);
-        }
+        let injector = &self.outside.injector;
+        let from = injector.count();
+        let ended = run(injector, act(gateway));
+        let effects = isolate.world.effects_of_invocation();
+        assert!(
+            effects <= SUBREQUESTS,
+            "{effects} subrequests in one invocation:{}",
+            injector.describe(from)
+        );
         ended
     }
 

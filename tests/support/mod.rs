@@ -9,4 +9,5 @@ pub(crate) mod motor;
 pub(crate) mod sweep;
 pub(crate) mod timezones;
 pub(crate) mod upstream;
+pub(crate) mod works;
 pub(crate) mod world;

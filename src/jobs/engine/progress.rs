@@ -55,7 +55,8 @@ impl<D: Database, P: Platform> Held<'_, '_, D, P> {
         self.rest(until, reason, &[], None).await
     }
 
-    /// Lets the run go until then, and sends its id to the queue for that time.
+    /// Lets the run go until then, or until its time is over where that comes first, and sends its id to
+    /// the queue for that time; at once when somebody wanted it ended meanwhile.
     pub(super) async fn rest(
         &mut self,
         until: Timestamp,
@@ -64,6 +65,10 @@ impl<D: Database, P: Platform> Held<'_, '_, D, P> {
         row: Option<&OutcomeRow>,
     ) -> Result<Turn, Stopped> {
         let now = self.now();
+        let until = match self.run.deadline() {
+            Some(deadline) if deadline > now => until.min(deadline),
+            _ => until,
+        };
         self.run.wake_at = until;
         if reason.is_some() {
             self.run.reason = reason;
@@ -79,8 +84,16 @@ impl<D: Database, P: Platform> Held<'_, '_, D, P> {
             now,
         };
         let saved = self.engine.gateway.store.save(&save).await?;
-        if let Saved::Held { .. } = saved {
-            let wait_ms = until.ms_since(now).max(0);
+        if let Saved::Held {
+            cancel_requested, ..
+        } = saved
+        {
+            let is_news = cancel_requested && !self.run.cancel_requested;
+            let wait_ms = if is_news {
+                0
+            } else {
+                until.ms_since(now).max(0)
+            };
             let secs = (wait_ms / 1000 + i64::from(wait_ms % 1000 > 0)).min(MAX_DELAY_SECS);
             let delay = u32::try_from(secs).unwrap_or_default();
             self.engine.send(&[self.run.id], delay).await;

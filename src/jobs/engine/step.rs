@@ -288,7 +288,9 @@ impl<D: Database, P: Platform> Held<'_, '_, D, P> {
                 upstream_calls: 1,
                 detail: Some("the run was cut off before its outcome could be recorded".to_owned()),
             });
-        if attempts >= self.run.limits.max_attempts {
+        // Being cut off is a failure like any other; being throttled is none, and counts as an attempt only.
+        let failures = self.run.failures + u32::from(state == StepState::Sent);
+        if failures >= self.run.limits.max_attempts {
             let reason = format!(
                 "Could not confirm whether step {number} happened, after {attempts} attempts."
             );
@@ -298,6 +300,7 @@ impl<D: Database, P: Platform> Held<'_, '_, D, P> {
                 .await;
         }
         if self.info.repeats_unknown {
+            self.run.failures = failures;
             self.events.push(format!(
                 "Step {number} may have happened; it is harmless to repeat and is made again."
             ));
@@ -338,6 +341,7 @@ impl<D: Database, P: Platform> Held<'_, '_, D, P> {
                 .push(format!("Step {number} happened, as reading back showed."));
             self.step_done(index, None).await
         } else {
+            self.run.failures = failures;
             self.events.push(format!(
                 "Step {number} did not happen, as reading back showed; it is made again."
             ));

@@ -37,8 +37,22 @@ impl Fault {
     ];
 }
 
+/// What happens before an effect of somebody else.
+struct Hook {
+    what: &'static str,
+    left: usize,
+    then: Box<dyn FnOnce()>,
+}
+
+impl std::fmt::Debug for Hook {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} more of {:?}", self.left, self.what)
+    }
+}
+
 #[derive(Debug, Default)]
 struct State {
+    hooks: RefCell<Vec<Hook>>,
     effects: RefCell<Vec<String>>,
     planned: RefCell<Vec<(usize, Fault)>>,
     struck: RefCell<Vec<(usize, Fault)>>,
@@ -65,6 +79,22 @@ impl Injector {
     pub(crate) fn plan(&self, nth: usize, fault: Fault) {
         let at = self.count() + nth;
         self.state.planned.borrow_mut().push((at, fault));
+    }
+
+    /// Before the `nth` effect from now on (counted from 1) whose description begins with `what`,
+    /// something else happens: so two isolates get into each other's way.
+    pub(crate) fn before(&self, what: &'static str, nth: usize, then: impl FnOnce() + 'static) {
+        self.state.hooks.borrow_mut().push(Hook {
+            what,
+            left: nth,
+            then: Box::new(then),
+        });
+    }
+
+    /// The `nth` effect from now on whose description begins with `what` meets `fault`.
+    pub(crate) fn fail(&self, what: &'static str, nth: usize, fault: Fault) {
+        let injector = self.clone();
+        self.before(what, nth, move || injector.plan(0, fault));
     }
 
     /// How many effects there have been; those that failed count.
@@ -114,13 +144,26 @@ impl Injector {
         if self.is_dead() {
             return Some(Fault::KillBefore);
         }
-        self.state.effects.borrow_mut().push(effect());
+        let effect = effect();
+        let hooks = self.due_hooks(&effect);
+        self.state.effects.borrow_mut().push(effect);
         let number = self.count();
+        for hook in hooks {
+            (hook.then)();
+        }
         let mut planned = self.state.planned.borrow_mut();
         let at = planned.iter().position(|(at, _)| *at == number)?;
         let (_, fault) = planned.remove(at);
         self.state.struck.borrow_mut().push((number, fault));
         Some(fault)
+    }
+
+    fn due_hooks(&self, effect: &str) -> Vec<Hook> {
+        let mut hooks = self.state.hooks.borrow_mut();
+        for hook in hooks.iter_mut().filter(|h| effect.starts_with(h.what)) {
+            hook.left -= 1;
+        }
+        hooks.extract_if(.., |hook| hook.left == 0).collect()
     }
 
     /// Carries out an effect as `fault` has it; `lost` is what the caller sees of a lost

@@ -1,5 +1,6 @@
 //! The way to Cloudflare, and calls that are still on it.
 
+use serde_json::Value;
 use simulator::{Answered, Lab, TOKEN};
 
 use crate::support::world::Clock;
@@ -16,12 +17,24 @@ struct Late {
     body: Vec<u8>,
 }
 
+/// An answer that comes in the place of the simulator's.
+#[derive(Debug)]
+struct Instead {
+    method: &'static str,
+    /// What the target contains.
+    part: String,
+    /// Calls that are let through first.
+    passing: usize,
+    answered: Answered,
+}
+
 /// The simulator and the calls that have not reached it yet.
 #[derive(Debug)]
 pub(crate) struct Network {
     /// Cloudflare.
     pub(crate) lab: Lab,
     late: Vec<Late>,
+    instead: Vec<Instead>,
 }
 
 impl Network {
@@ -30,7 +43,46 @@ impl Network {
         Self {
             lab: Lab::new(),
             late: Vec::new(),
+            instead: Vec::new(),
         }
+    }
+
+    /// Once `passing` calls with this method and `part` in their target were let through, one of
+    /// them is answered so, and Cloudflare does not see it.
+    pub(crate) fn answer_instead(
+        &mut self,
+        (method, part): (&'static str, &str),
+        passing: usize,
+        status: u16,
+        headers: &[(&str, &str)],
+        body: &Value,
+    ) {
+        let headers = headers
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        self.instead.push(Instead {
+            method,
+            part: part.to_owned(),
+            passing,
+            answered: Answered {
+                status,
+                headers,
+                body: body.to_string().into_bytes(),
+            },
+        });
+    }
+
+    fn instead(&mut self, method: &str, target: &str) -> Option<Answered> {
+        let at = self
+            .instead
+            .iter()
+            .position(|i| i.method == method && target.contains(&i.part))?;
+        if self.instead[at].passing > 0 {
+            self.instead[at].passing -= 1;
+            return None;
+        }
+        Some(self.instead.remove(at).answered)
     }
 
     /// Makes a call with our credential, as the edge does. `target` is path and query below
@@ -43,6 +95,9 @@ impl Network {
         body: &[u8],
     ) -> Answered {
         self.catch_up(clock);
+        if let Some(answered) = self.instead(method, target) {
+            return answered;
+        }
         let now_ms = clock.now().unix_ms();
         self.send(now_ms, method, target, body)
     }

@@ -116,6 +116,11 @@ impl LabWorld {
         self.begun_at.set(self.outside.injector.count());
     }
 
+    /// So many of the effects since then were another isolate's.
+    pub(crate) fn leave_out(&self, effects: usize) {
+        self.begun_at.set(self.begun_at.get() + effects);
+    }
+
     /// Effects since the invocation began.
     pub(crate) fn effects_of_invocation(&self) -> u32 {
         let effects = self.outside.injector.count() - self.begun_at.get();
