@@ -38,9 +38,9 @@ const FIRST_EVENTS: &str = "INSERT INTO run_events (run, number, at, message) SE
 /// Binds: time, a JSON list of `[job, the run that takes its place]`.
 const CANCEL_OTHERS: &str = "UPDATE runs SET cancel_requested = 1, wake_at = min(wake_at, ?1) WHERE finished_at IS NULL AND EXISTS \
      (SELECT 1 FROM json_each(?2) c JOIN runs n ON n.id = c.value ->> 1 WHERE c.value ->> 0 = runs.job AND runs.id <> n.id AND n.finished_at IS NULL)";
-/// Binds: owner, key, created before.
+/// Binds: owner, key, created at or before.
 const FORGET_KEY: &str =
-    "DELETE FROM idempotency_keys WHERE owner = ?1 AND key = ?2 AND created_at < ?3";
+    "DELETE FROM idempotency_keys WHERE owner = ?1 AND key = ?2 AND created_at <= ?3";
 /// Binds: owner, key, digest, run, time.
 const INSERT_KEY: &str = "INSERT INTO idempotency_keys (owner, key, digest, run, created_at) VALUES (?1, ?2, ?3, ?4, ?5)";
 /// Binds: owner, key.
@@ -56,7 +56,7 @@ const CLAIM: &str = concat!(
      AND (cancel_requested = 1 OR wake_at <= max(?2, (SELECT ticked_at FROM scheduler WHERE id = 1))) \
      AND (cancel_requested = 1 OR NOT EXISTS (SELECT 1 FROM jobs j WHERE j.name = runs.job AND j.paused_at IS NOT NULL)) \
      AND (cancel_requested = 1 OR NOT EXISTS (SELECT 1 FROM runs o WHERE o.job = runs.job AND o.finished_at IS NULL AND o.id <> runs.id \
-       AND (o.lease_until > ?2 OR o.created_at < runs.created_at OR (o.created_at = runs.created_at AND o.id < runs.id)))) \
+       AND (o.lease_until > ?2 OR +o.created_at < runs.created_at OR (+o.created_at = runs.created_at AND o.id < runs.id)))) \
      AND (SELECT count(*) FROM runs o WHERE o.finished_at IS NULL AND o.lease_until > ?2) < ?4 \
      AND (SELECT count(*) FROM runs o WHERE o.finished_at IS NULL AND o.lease_until > ?2 AND o.kind = runs.kind) < ?5 \
      RETURNING ",

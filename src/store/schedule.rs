@@ -33,16 +33,19 @@ const MISSED: &str = "UPDATE jobs SET missed = missed + (SELECT value ->> 1 FROM
 /// Binds: name, time, by whom.
 const PAUSE: &str =
     "UPDATE jobs SET paused_at = coalesce(paused_at, ?2), paused_by = ?3 WHERE name = ?1";
-/// Binds: name.
-const RESUME: &str = "UPDATE jobs SET paused_at = NULL, paused_by = NULL WHERE name = ?1";
+/// Binds: name, time. Firings up to then are not owed, even if no tick has looked at them yet.
+const RESUME: &str = "UPDATE jobs SET since = max(since, ?2), paused_at = NULL, paused_by = NULL \
+     WHERE name = ?1 AND paused_at IS NOT NULL";
 /// Binds: job. Open runs are due for another look.
 const WAKE: &str = "UPDATE runs SET enqueued_at = 0 WHERE job = ?1 AND finished_at IS NULL";
 /// Binds: now, due before. Open runs of jobs that are not paused, due since before then, held by nobody or by somebody who is gone.
+///
+/// The plus signs keep SQLite from the indexes of all runs that are kept: only open ones are read.
 const OVERDUE: &str = "SELECT r.id, r.job, r.state, max(r.wake_at, coalesce(r.lease_until, 0)) AS since FROM runs r \
      WHERE r.finished_at IS NULL AND r.wake_at <= ?2 AND coalesce(r.lease_until, 0) <= ?2 \
      AND NOT EXISTS (SELECT 1 FROM jobs j WHERE j.name = r.job AND j.paused_at IS NOT NULL) \
      AND NOT EXISTS (SELECT 1 FROM runs o WHERE o.job = r.job AND o.finished_at IS NULL \
-       AND (o.created_at < r.created_at OR (o.created_at = r.created_at AND o.id < r.id))) ORDER BY r.created_at LIMIT 50";
+       AND (+o.created_at < r.created_at OR (+o.created_at = r.created_at AND o.id < r.id))) ORDER BY +r.created_at LIMIT 50";
 
 /// What is stored of a job beside the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -228,7 +231,7 @@ impl<D: Database> Store<D> {
     ) -> Result<(), StoreError> {
         let change = match paused_by {
             Some(by) => Statement::new(PAUSE, vec![job.into(), now.unix_ms().into(), by.into()]),
-            None => Statement::new(RESUME, vec![job.into()]),
+            None => Statement::new(RESUME, vec![job.into(), now.unix_ms().into()]),
         };
         self.database
             .batch(vec![

@@ -5,19 +5,21 @@ use std::fmt::Write as _;
 use std::rc::Rc;
 
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, params_from_iter};
+use rusqlite::{Connection, StatementStatus, params_from_iter};
 use zonekeeper::store::{Database, Row, Statement, StoreError, Value};
 
 /// SQLite in memory. Each batch is one transaction, as on D1.
 #[derive(Debug)]
 pub(crate) struct Sqlite {
     connection: RefCell<Connection>,
+    work: Cell<i64>,
 }
 
 impl Sqlite {
     pub(crate) fn new() -> Self {
         Self {
             connection: RefCell::new(Connection::open_in_memory().unwrap()),
+            work: Cell::new(0),
         }
     }
 
@@ -26,9 +28,14 @@ impl Sqlite {
         self.connection.borrow().total_changes()
     }
 
+    /// Operations of SQLite's machine in batches so far: what looks at more rows takes more of them.
+    pub(crate) fn work(&self) -> i64 {
+        self.work.get()
+    }
+
     /// The rows of a query that the tests make themselves.
     pub(crate) fn rows(&self, sql: &str) -> Vec<Row> {
-        run(&self.connection.borrow(), sql, &[]).unwrap()
+        run(&self.connection.borrow(), sql, &[], &Cell::new(0)).unwrap()
     }
 
     /// The number of rows of `table`.
@@ -58,7 +65,7 @@ impl Database for Sqlite {
         let transaction = connection.transaction().map_err(|error| failed(&error))?;
         let results = statements
             .iter()
-            .map(|statement| run(&transaction, statement.sql, &statement.binds))
+            .map(|statement| run(&transaction, statement.sql, &statement.binds, &self.work))
             .collect::<Result<_, _>>()
             .map_err(|error| failed(&error))?;
         transaction.commit().map_err(|error| failed(&error))?;
@@ -70,8 +77,13 @@ fn failed(error: &rusqlite::Error) -> StoreError {
     StoreError::from_message(&error.to_string())
 }
 
-fn run(connection: &Connection, sql: &str, binds: &[Value]) -> rusqlite::Result<Vec<Row>> {
-    let mut statement = connection.prepare(sql)?;
+fn run(
+    connection: &Connection,
+    sql: &str,
+    binds: &[Value],
+    work: &Cell<i64>,
+) -> rusqlite::Result<Vec<Row>> {
+    let mut statement = connection.prepare_cached(sql)?;
     let columns: Vec<String> = statement
         .column_names()
         .iter()
@@ -105,6 +117,8 @@ fn run(connection: &Connection, sql: &str, binds: &[Value]) -> rusqlite::Result<
         }
         found.push(Row::Object(object));
     }
+    drop(rows);
+    work.set(work.get() + i64::from(statement.reset_status(StatementStatus::VmStep)));
     Ok(found)
 }
 

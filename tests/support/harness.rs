@@ -202,10 +202,19 @@ impl Harness {
 
     /// Another isolate works on a run while the first one is in the middle of something.
     pub(crate) fn deliver_next_door(&self, run: RunId) {
-        let from = self.outside.injector.count();
-        self.event_of(&self.neighbour, async |gateway| {
-            self.motor.deliver(gateway, run).await
+        self.next_door(async |gateway| {
+            self.motor.deliver(gateway, run).await;
         });
+    }
+
+    /// Another isolate gets the tick while the first one is in the middle of something.
+    pub(crate) fn tick_next_door(&self, at: Timestamp) {
+        self.next_door(async |gateway| self.motor.tick(gateway, at).await.unwrap());
+    }
+
+    fn next_door(&self, act: impl AsyncFnOnce(LabGateway<'_>)) {
+        let from = self.outside.injector.count();
+        self.event_of(&self.neighbour, act);
         let effects = self.outside.injector.count() - from;
         self.isolate.borrow().world.leave_out(effects);
     }

@@ -28,6 +28,10 @@ impl Clock {
         Timestamp::from_unix_ms(self.0.get())
     }
 
+    pub(crate) fn set(&self, now: Timestamp) {
+        self.0.set(now.unix_ms());
+    }
+
     pub(crate) fn advance_ms(&self, ms: i64) {
         self.0.set(self.0.get() + ms);
     }
