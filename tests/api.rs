@@ -304,7 +304,7 @@ fn an_apply_on_an_empty_database_migrates_it_and_makes_version_1() {
     keeper.expect(look_up());
     let answered = apply(&keeper, CONFIG).result();
     assert_eq!(answered["version"], 1);
-    assert_eq!(answered["changes"].as_array().unwrap().len(), 10);
+    assert_eq!(answered["changes"].as_array().unwrap().len(), 14);
     let read = keeper.call(root("GET /config")).result();
     assert_eq!(read["version"], 1);
     assert_eq!(read["document"]["principals"][0]["name"], "bot");
@@ -314,7 +314,7 @@ fn an_apply_on_an_empty_database_migrates_it_and_makes_version_1() {
     assert_eq!(entry.operation, "zonekeeper-config-apply");
     assert_eq!(
         entry.sentence,
-        "root applied configuration version 1 (10 changes); the root key opens /api/v1."
+        "root applied configuration version 1 (14 changes); the root key opens /api/v1."
     );
     // And what it says holds.
     let key = keeper.mint("bot");

@@ -1,9 +1,8 @@
 //! `GET /audit`: the log, newest first.
 
 use http::StatusCode;
-use serde::Serialize;
 
-use super::envelope::listing;
+use super::envelope::{listing, page_info};
 use super::serve::{Call, store_refusal};
 use crate::gateway::{Code, Gateway, Refusal, Reply, Snapshot};
 use crate::jobs::Platform;
@@ -17,14 +16,8 @@ const MAX_LIMIT: u32 = 1_000;
 /// With a filter that no index serves, and no `since`, so many days are searched.
 const FILTERED_DAYS: i64 = 30;
 
-#[derive(Serialize)]
-struct Info {
-    count: usize,
-    cursor: Option<String>,
-}
-
 impl<D: Database, W: Platform> Gateway<'_, D, W> {
-    /// `GET /audit?principal=&operation=&zone=&decision=&since=&until=&limit=&cursor=`
+    /// `GET /audit?principal=&operation=&zone=&decision=&run=&since=&until=&limit=&cursor=`
     pub(super) async fn audit_log(&self, call: &Call<'_>) -> Result<Reply<W::Response>, Refusal> {
         let now = self.world.now();
         let failed = |error| {
@@ -37,7 +30,8 @@ impl<D: Database, W: Platform> Gateway<'_, D, W> {
         let is_filtered = filter.principal.is_some()
             || filter.operation.is_some()
             || filter.zone.is_some()
-            || filter.decision.is_some();
+            || filter.decision.is_some()
+            || filter.run.is_some();
         if is_filtered && filter.since.is_none() {
             filter.since = Some(
                 filter
@@ -51,11 +45,10 @@ impl<D: Database, W: Platform> Gateway<'_, D, W> {
         }
         self.world.flush_events().await;
         let page = self.store.audit(&filter).await.map_err(failed)?;
-        let info = Info {
-            count: page.entries.len(),
-            cursor: page.next.map(|next| next.to_string()),
-        };
-        listing(StatusCode::OK, page.entries, Some(info), &messages)
+        let cursor = page.next.map(|next| next.to_string());
+        let info = page_info(page.entries.len(), cursor.as_deref());
+        let entries = serde_json::to_string(&page.entries).unwrap_or_default();
+        listing(StatusCode::OK, &entries, Some(info), &messages)
     }
 }
 
@@ -88,6 +81,7 @@ fn read_filter(query: Option<&str>, snapshot: &Snapshot) -> Result<AuditFilter, 
                 "allow" | "deny" | "approve" => filter.decision = Some(value.to_string()),
                 _ => return Err(wrong("decision", "allow, deny or approve")),
             },
+            "run" => filter.run = Some(value.to_string()),
             "since" => filter.since = Some(time()?),
             "until" => filter.until = Some(time()?),
             "limit" => {
@@ -107,7 +101,7 @@ fn read_filter(query: Option<&str>, snapshot: &Snapshot) -> Result<AuditFilter, 
                 return Err(Refusal::new(
                     Code::InvalidParams,
                     format!(
-                        "The audit log has no filter `{}`; it has principal, operation, zone, decision, since, until, limit and cursor.",
+                        "The audit log has no filter `{}`; it has principal, operation, zone, decision, run, since, until, limit and cursor.",
                         crate::gateway::sanitised(other, 40)
                     ),
                 ));

@@ -47,7 +47,7 @@ impl<D: Database, W: Platform> Gateway<'_, D, W> {
         }
         success(
             StatusCode::OK,
-            json!({"version": current.version, "document": current.document}),
+            json!({"version": current.version, "document": current.document.to_json()}),
             &[],
         )
     }

@@ -1,59 +1,53 @@
 //! Answers in the v4 envelope.
 
 use http::StatusCode;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 
 use crate::gateway::{Code, Refusal, Reply, read_json};
 use crate::model::json::Json;
 
-#[derive(Serialize)]
-struct Answer<'a, T, I> {
-    success: bool,
-    errors: [(); 0],
-    messages: Vec<Message<'a>>,
-    result: T,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    result_info: Option<I>,
-}
-
-#[derive(Serialize)]
-struct Message<'a> {
-    message: &'a str,
-}
-
 /// A successful answer with remarks.
-pub(super) fn success<T: Serialize, R>(
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "it is made where it is handed over"
+)]
+pub(super) fn success<R>(
     status: StatusCode,
-    result: T,
+    result: Value,
     messages: &[String],
 ) -> Result<Reply<R>, Refusal> {
-    listing::<T, (), R>(status, result, None, messages)
+    listing(status, &result.to_string(), None, messages)
 }
 
-/// A successful answer with what is said about the whole list.
-pub(super) fn listing<T: Serialize, I: Serialize, R>(
+/// A successful answer with what is said about the whole list; `result` is JSON.
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "it ends functions that refuse elsewhere"
+)]
+pub(super) fn listing<R>(
     status: StatusCode,
-    result: T,
-    result_info: Option<I>,
+    result: &str,
+    result_info: Option<Value>,
     messages: &[String],
 ) -> Result<Reply<R>, Refusal> {
-    let messages = messages.iter().map(|message| Message { message }).collect();
-    let body = Answer {
-        success: true,
-        errors: [],
-        messages,
-        result,
-        result_info,
-    };
-    serde_json::to_string(&body)
-        .map(|body| Reply::json(status, body))
-        .map_err(|_| {
-            Refusal::new(
-                Code::StoreUnavailable,
-                "The answer could not be put together.",
-            )
-        })
+    let messages: Vec<Value> = messages
+        .iter()
+        .map(|message| json!({ "message": message }))
+        .collect();
+    let info = result_info.map_or_else(String::new, |info| format!(",\"result_info\":{info}"));
+    Ok(Reply::json(
+        status,
+        format!(
+            "{{\"success\":true,\"errors\":[],\"messages\":{},\"result\":{result}{info}}}",
+            Value::Array(messages)
+        ),
+    ))
+}
+
+/// How many there are on a page, and where the next begins.
+pub(super) fn page_info(count: usize, cursor: Option<&str>) -> Value {
+    json!({"count": count, "cursor": cursor})
 }
 
 /// Reads a JSON body strictly into `T`; an empty body counts as `{}`.
@@ -63,7 +57,7 @@ pub(super) fn read_body<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal>
     } else {
         read_json(bytes)?
     };
-    serde_path_to_error::deserialize(serde_json::Value::from(json)).map_err(|error| {
+    serde_path_to_error::deserialize(Value::from(json)).map_err(|error| {
         let field = error.path().to_string();
         let cause = error.into_inner().to_string();
         let at = if field == "." {

@@ -1,18 +1,17 @@
 //! `jobs`: what there is, when it runs next, pause and resume; and starting a run.
 
 use http::StatusCode;
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
 
 use super::envelope::{read_body, success};
-use super::runs::Shown;
+use super::runs::shown;
 use super::serve::{Admitted, Call, change_refusal, store_refusal};
 use crate::audit::Action;
-use crate::config::document::Job;
 use crate::cron::Schedule;
 use crate::gateway::{Code, Gateway, Refusal, Reply};
 use crate::jobs::{Alarm, ParamsError, Platform, alarms, kind_of, limits_of, new_run_id, why_not};
-use crate::model::{RunId, Timestamp, ZoneId};
+use crate::model::{RunId, ZoneId};
 use crate::run::Trigger;
 use crate::store::{Database, IdempotencyKey, NewRun, StoreError};
 
@@ -30,24 +29,18 @@ struct Asked {
     dry_run: bool,
 }
 
-#[derive(Serialize)]
-struct JobItem<'a> {
-    #[serde(flatten)]
-    job: &'a Job,
-    is_built: bool,
-    paused_at: Option<Timestamp>,
-    paused_by: Option<String>,
-    next_run_at: Option<Timestamp>,
-    last_run: Option<Shown>,
-    open_runs: u32,
-    missed: i64,
-    alarms: Vec<Alarm>,
+fn started(id: RunId, state: &str) -> Value {
+    json!({"id": id, "state": state})
 }
 
-#[derive(Serialize)]
-struct Started {
-    id: RunId,
-    state: &'static str,
+fn shown_alarm(alarm: &Alarm) -> Value {
+    json!({
+        "kind": alarm.kind,
+        "job": alarm.job,
+        "run": alarm.run,
+        "since": alarm.since,
+        "message": alarm.message,
+    })
 }
 
 impl<D: Database, P: Platform> Gateway<'_, D, P> {
@@ -73,28 +66,28 @@ impl<D: Database, P: Platform> Gateway<'_, D, P> {
                 let schedule = Schedule::parse(expression, job.timezone.as_deref()).ok()?;
                 schedule.next_after(self.world, now)
             });
-            items.push(JobItem {
-                job,
-                is_built: crate::jobs::kind_named(&job.kind).is_some(),
-                paused_at: row.and_then(crate::store::JobRow::paused_at),
-                paused_by: row.and_then(|row| row.paused_by.clone()),
-                next_run_at,
-                last_run: last.map_err(failed)?.pop().map(|run| Shown::of(run, now)),
-                open_runs: state
-                    .open
-                    .iter()
-                    .find(|open| open.job == job.name)
-                    .map_or(0, |open| open.count),
-                missed: row.map_or(0, |row| row.missed),
-                alarms: alarms
-                    .iter()
-                    .filter(|alarm| alarm.job.as_deref() == Some(&job.name))
-                    .cloned()
-                    .collect(),
+            let last = last.map_err(failed)?.pop();
+            let is_of_job = |alarm: &&Alarm| alarm.job.as_deref() == Some(&job.name);
+            let open = state.open.iter().find(|open| open.job == job.name);
+            let facts = json!({
+                "is_built": crate::jobs::kind_named(&job.kind).is_some(),
+                "paused_at": row.and_then(|row| row.paused_at),
+                "paused_by": row.and_then(|row| row.paused_by.clone()),
+                "next_run_at": next_run_at,
+                "last_run": last.map(|run| shown(&run, now)),
+                "open_runs": open.map_or(0, |open| open.count),
+                "missed": row.map_or(0, |row| row.missed),
+                "alarms": alarms.iter().filter(is_of_job).map(shown_alarm).collect::<Vec<_>>(),
             });
+            // The job as the configuration has it, and what is known of it besides.
+            let mut item = job.to_json();
+            if let (Some(item), Value::Object(facts)) = (item.as_object_mut(), facts) {
+                item.extend(facts);
+            }
+            items.push(item);
         }
         match name {
-            None => success(StatusCode::OK, items, &[]),
+            None => success(StatusCode::OK, Value::Array(items), &[]),
             Some(name) => match items.pop() {
                 Some(item) => success(StatusCode::OK, item, &[]),
                 None => Err(no_job(name)),
@@ -108,7 +101,9 @@ impl<D: Database, P: Platform> Gateway<'_, D, P> {
         let failed = |error| self.store_failed("list alarms", &error);
         let snapshot = self.view.current(self.store, now).await.map_err(failed)?;
         let found = alarms(self.store, &snapshot.config.document, now).await;
-        success(StatusCode::OK, found.map_err(failed)?, &[])
+        let found = found.map_err(failed)?;
+        let shown = found.iter().map(shown_alarm).collect();
+        success(StatusCode::OK, Value::Array(shown), &[])
     }
 
     /// `POST /jobs/{name}/pause` and `…/resume`. A paused job's firings are neither run nor owed;
@@ -254,11 +249,7 @@ impl<D: Database, P: Platform> Gateway<'_, D, P> {
         if let Err(error) = self.world.enqueue(&[id], 0).await {
             self.world.log(&format!("enqueue run {id}: {error}"));
         }
-        let started = Started {
-            id,
-            state: "queued",
-        };
-        success(StatusCode::ACCEPTED, started, &[]) // (4)
+        success(StatusCode::ACCEPTED, started(id, "queued"), &[]) // (4)
     }
 
     /// The answer to a key that was used before.
@@ -284,10 +275,7 @@ impl<D: Database, P: Platform> Gateway<'_, D, P> {
                 "The Idempotency-Key was used before with another body, so nothing was started.";
             return Ok(Some(Err(Refusal::new(Code::IdempotencyMismatch, message))));
         }
-        let started = Started {
-            id: run.id,
-            state: run.state.as_str(),
-        };
+        let started = started(run.id, run.state.as_str());
         Ok(Some(success(StatusCode::ACCEPTED, started, &[])))
     }
 

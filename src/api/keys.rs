@@ -1,8 +1,8 @@
 //! `principals/{name}/keys`: mint, list, roll, revoke.
 
 use http::StatusCode;
-use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde::Deserialize;
+use serde_json::{Value, json};
 
 use super::envelope::{read_body, success};
 use super::serve::{Admitted, Call, change_refusal, store_refusal};
@@ -37,19 +37,6 @@ struct Mint {
 struct Roll {
     #[serde(default)]
     overlap_secs: u32,
-}
-
-/// A key as a list shows it.
-#[derive(Serialize)]
-struct Shown {
-    id: String,
-    status: &'static str,
-    created_on: Timestamp,
-    expires_on: Option<Timestamp>,
-    revoked_on: Option<Timestamp>,
-    last_used_on: Option<Timestamp>,
-    note: Option<String>,
-    legacy: bool,
 }
 
 impl<D: Database, W: Platform> Gateway<'_, D, W> {
@@ -100,23 +87,23 @@ impl<D: Database, W: Platform> Gateway<'_, D, W> {
             .keys_of(name)
             .await
             .map_err(|error| self.failed("list keys", &error))?;
-        let shown: Vec<Shown> = keys
-            .into_iter()
-            .map(|key| Shown {
-                id: key.id.to_string(),
-                status: match key.state(now) {
+        let shown = keys.iter().map(|key| {
+            json!({
+                "id": key.id.to_string(),
+                "status": match key.state(now) {
                     KeyState::Active => "active",
                     KeyState::Revoked => "revoked",
                     KeyState::Expired => "expired",
                 },
-                created_on: key.created_at,
-                expires_on: key.expires_at,
-                revoked_on: key.revoked_at,
-                last_used_on: key.last_used_at,
-                note: key.note,
-                legacy: key.legacy,
+                "created_on": key.created_at,
+                "expires_on": key.expires_at,
+                "revoked_on": key.revoked_at,
+                "last_used_on": key.last_used_at,
+                "note": key.note,
+                "legacy": key.legacy,
             })
-            .collect();
+        });
+        let shown = Value::Array(shown.collect());
         success(StatusCode::OK, shown, &[])
     }
 

@@ -45,40 +45,25 @@ impl<D: Database, W: Platform> Gateway<'_, D, W> {
     /// [`Refusal`] when upstream cannot be asked.
     pub(super) async fn resolve_names(&self, document: &Document) -> Result<Resolution, Refusal> {
         let names = names_to_resolve(document);
+        let mut resolution = Resolution::default();
         let zones = self
             .look_up("/zones", &names.zones, |zone: &ZoneItem| {
                 (zone.id.to_string(), zone.name.clone())
             })
-            .await?
-            .into_iter()
-            .map(|(text, zone)| {
-                (
-                    text,
-                    ZoneRef {
-                        id: zone.id,
-                        name: zone.name,
-                        account: zone.account.id,
-                    },
-                )
-            })
-            .collect();
+            .await?;
+        for (text, ZoneItem { id, name, account }) in zones {
+            let account = account.id;
+            resolution.zones.insert(text, ZoneRef { id, name, account });
+        }
         let accounts = self
             .look_up("/accounts", &names.accounts, |account: &AccountItem| {
                 (account.id.to_string(), account.name.clone())
             })
-            .await?
-            .into_iter()
-            .map(|(text, account)| {
-                (
-                    text,
-                    AccountRef {
-                        id: account.id,
-                        name: account.name,
-                    },
-                )
-            })
-            .collect();
-        Ok(Resolution { zones, accounts })
+            .await?;
+        for (text, AccountItem { id, name }) in accounts {
+            resolution.accounts.insert(text, AccountRef { id, name });
+        }
+        Ok(resolution)
     }
 
     /// The zones that a run's parameters name, patterns aside: as the configuration knows them, or

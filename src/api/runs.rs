@@ -1,16 +1,15 @@
 //! `runs`: list, look at, cancel, retry.
 
 use http::StatusCode;
-use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::{Value, json};
 
-use super::envelope::{listing, success};
+use super::envelope::{listing, page_info, success};
 use super::serve::{Admitted, Call, change_refusal};
 use crate::audit::Action;
 use crate::gateway::{Code, Gateway, Refusal, Reply};
 use crate::jobs::Platform;
 use crate::model::{RunId, Timestamp};
-use crate::run::{Limits, Progress, Run, RunState, Step, Work};
+use crate::run::{Run, RunState, Step, Work};
 use crate::store::Database;
 
 /// Items on a page unless `limit` says otherwise, and at the most.
@@ -20,133 +19,64 @@ const MAX_LIMIT: u32 = 500;
 const MAX_STEPS: usize = 20;
 
 /// A run as the API shows it.
-#[derive(Serialize)]
-pub(super) struct Shown {
-    id: RunId,
-    job: String,
-    kind: String,
-    trigger: &'static str,
-    slot: Option<Timestamp>,
-    run_as: String,
-    started_by: Option<String>,
-    dry_run: bool,
-    state: &'static str,
-    stage: &'static str,
-    reason: Option<String>,
-    progress: Progress,
-    calls: u32,
-    failures: u32,
-    plans: u32,
-    cancel_requested: bool,
-    limits: Limits,
-    created_at: Timestamp,
-    started_at: Option<Timestamp>,
-    finished_at: Option<Timestamp>,
-    /// Not taken up before, where it waits.
-    waits_until: Option<Timestamp>,
-    result: Option<Value>,
-    #[serde(skip_serializing_if = "Map::is_empty")]
-    params: Map<String, Value>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    steps: Option<Vec<ShownStep>>,
+pub(super) fn shown(run: &Run, now: Timestamp) -> Value {
+    let waits = run.finished_at.is_none() && run.wake_at > now;
+    json!({
+        "id": run.id,
+        "job": run.job,
+        "kind": run.kind,
+        "trigger": run.trigger.as_str(),
+        "slot": run.slot,
+        "run_as": run.run_as,
+        "started_by": run.started_by,
+        "dry_run": run.dry_run,
+        "state": run.state.as_str(),
+        "stage": run.stage.as_str(),
+        "reason": run.reason,
+        "progress": {"done": run.progress.done, "total": run.progress.total},
+        "calls": run.calls,
+        "failures": run.failures,
+        "plans": run.replans + 1,
+        "cancel_requested": run.cancel_requested,
+        "limits": {
+            "max_attempts": run.limits.max_attempts,
+            "max_calls": run.limits.max_calls,
+            "timeout_secs": run.limits.timeout_secs,
+            "keep_days": run.limits.keep_days,
+        },
+        "created_at": run.created_at,
+        "started_at": run.started_at,
+        "finished_at": run.finished_at,
+        "waits_until": waits.then_some(run.wake_at),
+        "result": run.result,
+    })
 }
 
-#[derive(Serialize)]
-struct ShownStep {
-    number: u32,
-    stage: &'static str,
-    state: &'static str,
-    items: u32,
-    summary: String,
-    attempts: u32,
-    audit: Option<String>,
-    detail: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    work: Option<ShownWork>,
+fn shown_step(step: &Step) -> Value {
+    json!({
+        "number": step.number,
+        "stage": step.stage.as_str(),
+        "state": step.state.as_str(),
+        "items": step.items,
+        "summary": step.summary,
+        "attempts": step.attempts,
+        "audit": step.entry.map(|entry| entry.to_string()),
+        "detail": step.detail,
+    })
 }
 
-#[derive(Serialize)]
-struct ShownWork {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    method: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    path: Option<String>,
-    body: Value,
-}
-
-#[derive(Serialize)]
-struct Info {
-    count: usize,
-    cursor: Option<String>,
-}
-
-impl Shown {
-    pub(super) fn of(run: Run, now: Timestamp) -> Self {
-        Self {
-            id: run.id,
-            job: run.job,
-            kind: run.kind,
-            trigger: run.trigger.as_str(),
-            slot: run.slot,
-            run_as: run.run_as,
-            started_by: run.started_by,
-            dry_run: run.dry_run,
-            state: run.state.as_str(),
-            stage: run.stage.as_str(),
-            reason: run.reason,
-            progress: run.progress,
-            calls: run.calls,
-            failures: run.failures,
-            plans: run.replans + 1,
-            cancel_requested: run.cancel_requested,
-            limits: run.limits,
-            created_at: run.created_at,
-            started_at: run.started_at,
-            finished_at: run.finished_at,
-            waits_until: (run.finished_at.is_none() && run.wake_at > now).then_some(run.wake_at),
-            result: run.result,
-            params: run.params,
-            steps: None,
-        }
-    }
-}
-
-impl From<Step> for ShownStep {
-    fn from(step: Step) -> Self {
-        Self {
-            number: step.number,
-            stage: step.stage.as_str(),
-            state: step.state.as_str(),
-            items: step.items,
-            summary: step.summary,
-            attempts: step.attempts,
-            audit: step.entry.map(|entry| entry.to_string()),
-            detail: step.detail,
-            work: None,
-        }
-    }
-}
-
-impl From<Work> for ShownWork {
-    fn from(work: Work) -> Self {
-        match work {
-            Work::Own(body) => Self {
-                method: None,
-                path: None,
-                body,
-            },
-            Work::Call {
-                method,
-                target,
-                body,
-                ..
-            } => Self {
-                method: Some(method.as_str()),
-                path: Some(format!("{}{target}", crate::gateway::PREFIX)),
-                body: body
-                    .and_then(|body| serde_json::from_str(&body).ok())
-                    .unwrap_or_default(),
-            },
+fn shown_work(work: Work) -> Value {
+    match work {
+        Work::Own(body) => json!({"method": null, "path": null, "body": body}),
+        Work::Call {
+            method,
+            target,
+            body,
+            ..
+        } => {
+            let body: Option<Value> = body.and_then(|body| serde_json::from_str(&body).ok());
+            let path = format!("{}{target}", crate::gateway::PREFIX);
+            json!({"method": method.as_str(), "path": path, "body": body})
         }
     }
 }
@@ -247,19 +177,25 @@ impl<D: Database, P: Platform> Gateway<'_, D, P> {
             .last()
             .filter(|_| is_full)
             .map(|run| format!("{}-{}", run.created_at.unix_ms(), run.id));
-        let info = Info {
-            count: runs.len(),
-            cursor,
-        };
-        let shown: Vec<Shown> = runs.into_iter().map(|run| Shown::of(run, now)).collect();
-        listing(StatusCode::OK, shown, Some(info), &[])
+        let info = page_info(runs.len(), cursor.as_deref());
+        let shown = runs.iter().map(|run| shown(run, now)).collect();
+        listing(
+            StatusCode::OK,
+            &Value::Array(shown).to_string(),
+            Some(info),
+            &[],
+        )
     }
 
     /// `GET /runs/{id}`: the run with its parameters and the steps of its plan.
     pub(super) async fn read_run(&self, id: &str) -> Result<Reply<P::Response>, Refusal> {
         let (run, steps) = self.found_run(id).await?;
-        let mut shown = Shown::of(run, self.world.now());
-        shown.steps = Some(steps.into_iter().map(ShownStep::from).collect());
+        let mut shown = shown(&run, self.world.now());
+        if let Some(object) = shown.as_object_mut() {
+            object.insert("params".to_owned(), Value::Object(run.params));
+            let steps = steps.iter().map(shown_step).collect();
+            object.insert("steps".to_owned(), Value::Array(steps));
+        }
         success(StatusCode::OK, shown, &[])
     }
 
@@ -276,26 +212,30 @@ impl<D: Database, P: Platform> Gateway<'_, D, P> {
         };
         let (run, steps) = self.found_run(id).await?;
         let wanted = (query.limit as usize).min(MAX_STEPS);
-        let mut shown = Vec::new();
+        let mut shown: Vec<Value> = Vec::new();
+        let mut last = None;
         for step in steps.into_iter().filter(|step| step.number > after) {
             if shown.len() == wanted {
                 break;
             }
             let work = self.store.work(run.id, step.number).await;
             let work = work.map_err(|error| self.store_failed("read a step", &error))?;
-            let mut step = ShownStep::from(step);
-            step.work = Some(work.into());
-            shown.push(step);
+            let mut item = shown_step(&step);
+            if let Some(object) = item.as_object_mut() {
+                object.insert("work".to_owned(), shown_work(work));
+            }
+            shown.push(item);
+            last = Some(step.number);
         }
-        let cursor = shown
-            .last()
-            .filter(|_| shown.len() == wanted)
-            .map(|step| step.number.to_string());
-        let info = Info {
-            count: shown.len(),
-            cursor,
-        };
-        listing(StatusCode::OK, shown, Some(info), &[])
+        let is_full = shown.len() == wanted;
+        let cursor = last.filter(|_| is_full).map(|number| number.to_string());
+        let info = page_info(shown.len(), cursor.as_deref());
+        listing(
+            StatusCode::OK,
+            &Value::Array(shown).to_string(),
+            Some(info),
+            &[],
+        )
     }
 
     /// `GET /runs/{id}/events?limit=&cursor=`, oldest first.
@@ -317,11 +257,12 @@ impl<D: Database, P: Platform> Gateway<'_, D, P> {
             .last()
             .filter(|_| is_full)
             .map(|event| event.id.to_string());
-        let info = Info {
-            count: events.len(),
-            cursor,
-        };
-        listing(StatusCode::OK, events, Some(info), &[])
+        let info = page_info(events.len(), cursor.as_deref());
+        let shown = events
+            .iter()
+            .map(|event| json!({"id": event.id, "time": event.time, "message": event.message}));
+        let shown = Value::Array(shown.collect());
+        listing(StatusCode::OK, &shown.to_string(), Some(info), &[])
     }
 
     /// `POST /runs/{id}/cancel`: ends a run before its next step. One that is at its end stays as it

@@ -1,10 +1,9 @@
 //! `snapshots`: list, look at, compare, export.
 
 use http::StatusCode;
-use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::envelope::{listing, success};
+use super::envelope::{listing, page_info, success};
 use super::serve::{Admitted, Call};
 use crate::dns::{Record, difference, to_bind};
 use crate::gateway::{Code, Gateway, Refusal, Reply, query_param};
@@ -17,10 +16,19 @@ const SHOWN_LINES: usize = 1_000;
 /// Snapshots on one page.
 const PER_PAGE: u32 = 100;
 
-#[derive(Serialize)]
-struct Info {
-    count: usize,
-    cursor: Option<String>,
+fn shown(snapshot: &Snapshot) -> Value {
+    json!({
+        "id": snapshot.id,
+        "zone": snapshot.zone,
+        "zone_name": snapshot.zone_name,
+        "job": snapshot.job,
+        "run": snapshot.run,
+        "run_as": snapshot.run_as,
+        "taken_at": snapshot.taken_at,
+        "records": snapshot.records,
+        "bytes": snapshot.bytes,
+        "digest": snapshot.digest,
+    })
 }
 
 fn no_snapshot() -> Refusal {
@@ -73,16 +81,14 @@ impl<D: Database, P: Platform> Gateway<'_, D, P> {
             .last()
             .filter(|_| is_full)
             .map(|snapshot| snapshot.taken_at.unix_ms().to_string());
-        let info = Info {
-            count: found.len(),
-            cursor,
-        };
-        listing(StatusCode::OK, found, Some(info), &[])
+        let info = page_info(found.len(), cursor.as_deref());
+        let shown = Value::Array(found.iter().map(shown).collect());
+        listing(StatusCode::OK, &shown.to_string(), Some(info), &[])
     }
 
     /// `GET /snapshots/{id}`
     pub(super) async fn read_snapshot(&self, id: &str) -> Result<Reply<P::Response>, Refusal> {
-        success(StatusCode::OK, self.found_snapshot(id).await?, &[])
+        success(StatusCode::OK, shown(&self.found_snapshot(id).await?), &[])
     }
 
     /// `GET /snapshots/{id}/difference?to=`: what separates the snapshot from another one, or, with

@@ -1,6 +1,6 @@
 //! The rows of the audit log and the entry they make together.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::read_back::ReadBack;
 use super::{Action, sentence};
@@ -179,47 +179,48 @@ pub struct Entry {
     pub sentence: String,
 }
 
-/// One row of the query that joins the tables.
-#[derive(Debug, Clone, Deserialize)]
+/// One row of the query that joins the tables; see [`Entry`] for what its parts are.
+#[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "as in the entry made of it")]
 pub struct JoinedRow {
-    id: i64,
-    principal: Option<String>,
-    credential: String,
-    source_ip: Option<String>,
-    operation: String,
-    method: String,
-    path: String,
-    resources: String,
-    decision: String,
-    grant_name: Option<String>,
-    reason: String,
-    action: String,
-    deprecated: i64,
-    status: Option<u16>,
-    outcome: Option<String>,
-    cf_ray: Option<String>,
-    duration_ms: Option<i64>,
-    upstream_calls: Option<u32>,
-    detail: Option<String>,
-    happened: Option<i64>,
-    run_id: Option<String>,
+    pub id: EntryId,
+    pub principal: Option<String>,
+    pub credential: String,
+    pub source_ip: Option<String>,
+    pub operation: String,
+    pub method: String,
+    pub path: String,
+    pub resources: String,
+    pub decision: String,
+    pub grant: Option<String>,
+    pub reason: String,
+    pub action: String,
+    pub deprecated: bool,
+    pub status: Option<u16>,
+    pub outcome: Option<String>,
+    pub cf_ray: Option<String>,
+    pub duration_ms: Option<i64>,
+    pub upstream_calls: Option<u32>,
+    pub detail: Option<String>,
+    pub happened: Option<bool>,
+    pub run_id: Option<String>,
 }
 
 impl From<JoinedRow> for Entry {
     fn from(row: JoinedRow) -> Self {
-        let id = EntryId::from_stored(row.id);
+        let id = row.id;
         let sentence = sentence::compose(&sentence::Parts {
             principal: row.principal.as_deref(),
             credential: &row.credential,
             action: &Action::new(row.action),
             decision: &row.decision,
-            grant: row.grant_name.as_deref(),
+            grant: row.grant.as_deref(),
             reason: &row.reason,
             outcome: row.outcome.as_deref(),
             status: row.status,
             upstream_calls: row.upstream_calls,
             detail: row.detail.as_deref(),
-            happened: row.happened.map(|value| value != 0),
+            happened: row.happened,
         });
         Self {
             id,
@@ -233,7 +234,7 @@ impl From<JoinedRow> for Entry {
             // The column is written by us; an unreadable list shows as one odd item, not as none.
             resources: serde_json::from_str(&row.resources).unwrap_or_else(|_| vec![row.resources]),
             decision: row.decision,
-            grant: row.grant_name,
+            grant: row.grant,
             reason: row.reason,
             status: row.status,
             outcome: row.outcome,
@@ -242,7 +243,7 @@ impl From<JoinedRow> for Entry {
             upstream_calls: row.upstream_calls,
             change_id: None,
             run_id: row.run_id,
-            deprecated: row.deprecated != 0,
+            deprecated: row.deprecated,
             sentence,
         }
     }

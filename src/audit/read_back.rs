@@ -3,16 +3,15 @@
 use std::collections::BTreeMap;
 
 use http::StatusCode;
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde::Deserialize;
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
 use crate::model::Timestamp;
 use crate::upstream::{Answer, Envelope, Exchange};
 
 /// What to read, and what of it tells. Stored with the intent.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "how", rename_all = "snake_case")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReadBack {
     /// A deletion: it happened when the path is gone.
     Gone {
@@ -61,6 +60,45 @@ struct Record {
 }
 
 impl ReadBack {
+    /// As it is stored.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        match self {
+            Self::Gone { target } => json!({"how": "gone", "target": target}),
+            Self::RecordExists { target, content } => {
+                json!({"how": "record_exists", "target": target, "content": content})
+            }
+            Self::RecordHas { target, fields } => {
+                json!({"how": "record_has", "target": target, "fields": fields})
+            }
+        }
+    }
+
+    /// Reads what [`ReadBack::to_json`] wrote; `None` when it is something else.
+    #[must_use]
+    pub fn from_json(stored: &Value) -> Option<Self> {
+        let text = |name: &str| Some(stored.get(name)?.as_str()?.to_owned());
+        let target = text("target")?;
+        Some(match stored.get("how")?.as_str()? {
+            "gone" => Self::Gone { target },
+            "record_exists" => Self::RecordExists {
+                target,
+                content: text("content")?,
+            },
+            "record_has" => {
+                let fields = stored.get("fields")?.as_object()?;
+                let fields = fields.iter();
+                Self::RecordHas {
+                    target,
+                    fields: fields
+                        .map(|(name, value)| (name.clone(), value.clone()))
+                        .collect(),
+                }
+            }
+            _ => return None,
+        })
+    }
+
     /// The read to make.
     #[must_use]
     pub fn exchange(&self) -> Exchange {
@@ -311,8 +349,9 @@ mod tests {
             content: "c".into(),
         };
         let json =
-            r#"{"how":"record_exists","target":"/zones/z/dns_records?type=TXT","content":"c"}"#;
-        assert_eq!(serde_json::to_string(&read_back).unwrap(), json);
-        assert_eq!(serde_json::from_str::<ReadBack>(json).unwrap(), read_back);
+            r#"{"content":"c","how":"record_exists","target":"/zones/z/dns_records?type=TXT"}"#;
+        assert_eq!(read_back.to_json().to_string(), json);
+        let read = ReadBack::from_json(&serde_json::from_str(json).unwrap());
+        assert_eq!(read, Some(read_back));
     }
 }

@@ -9,6 +9,7 @@ use std::fmt;
 use serde::de::value::SeqAccessDeserializer;
 use serde::de::{self, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 
 use crate::cron::Missed;
 use crate::model::Timestamp;
@@ -29,6 +30,33 @@ pub struct Document {
     /// What runs on a schedule or when asked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub jobs: Vec<Job>,
+}
+
+impl Document {
+    /// Reads a document that was checked before, as stored by [`Document::to_json`].
+    ///
+    /// Documents are read and written in this one way only: each further format would compile all of
+    /// the schema once more.
+    ///
+    /// # Errors
+    /// What is wrong, for the log.
+    pub fn from_json(value: Value) -> Result<Self, String> {
+        Self::read(value).map_err(|error| error.to_string())
+    }
+
+    /// Reads a document; an error says where.
+    pub(super) fn read(
+        value: Value,
+    ) -> Result<Self, serde_path_to_error::Error<serde_json::Error>> {
+        serde_path_to_error::deserialize(value)
+    }
+
+    /// The document as JSON.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        // The document's types have text keys and finite numbers only, so they have a JSON form.
+        serde_json::to_value(self).unwrap_or_default()
+    }
 }
 
 /// How calls are recorded.
@@ -413,10 +441,16 @@ pub struct Job {
     pub run_as: String,
     /// Parameters of the job kind.
     #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
-    pub params: serde_json::Map<String, serde_json::Value>,
+    pub params: serde_json::Map<String, Value>,
 }
 
 impl Job {
+    /// The job as JSON.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        serde_json::to_value(self).unwrap_or_default()
+    }
+
     /// Seconds after which a run is given up, where the job does not say: an hour.
     pub const DEFAULT_TIMEOUT_SECS: u32 = 3_600;
     /// How often a run is tried, where the job does not say.

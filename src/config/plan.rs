@@ -99,10 +99,10 @@ fn section(
     changes: &mut Vec<Change>,
 ) {
     let before: Vec<_> = before.into_iter().collect();
-    let mut gone: BTreeMap<&str, &Value> = before
-        .iter()
-        .map(|(name, item)| (name.as_str(), item))
-        .collect();
+    let mut gone: BTreeMap<&str, &Value> = BTreeMap::new();
+    for (name, item) in &before {
+        gone.insert(name, item);
+    }
     for (name, item) in after {
         let was = gone.remove(name.as_str());
         if was == Some(&item) {
@@ -136,5 +136,5 @@ fn section(
 #[must_use]
 pub fn to_toml(document: &Document) -> String {
     // As with JSON, every document has a TOML form: `read` lets no null through.
-    toml::to_string(document).unwrap_or_default()
+    toml::to_string(&document.to_json()).unwrap_or_default()
 }

@@ -94,7 +94,7 @@ pub fn read(text: &[u8], format: Format) -> Result<Source, ReadError> {
             &tree, &lines, &path, message,
         )]));
     }
-    match serde_path_to_error::deserialize(tree.to_value()) {
+    match Document::read(tree.to_value()) {
         Ok(document) => Ok(Source {
             document,
             tree,

@@ -137,6 +137,21 @@ pub struct AccountRef {
 }
 
 impl Resolution {
+    /// Reads what [`Resolution::to_json`] wrote.
+    ///
+    /// # Errors
+    /// What is wrong, for the log.
+    pub fn from_json(value: serde_json::Value) -> Result<Self, String> {
+        serde_json::from_value(value).map_err(|error| error.to_string())
+    }
+
+    /// As it is stored.
+    #[must_use]
+    pub fn to_json(&self) -> serde_json::Value {
+        // Text keys and texts only, so it has a JSON form.
+        serde_json::to_value(self).unwrap_or_default()
+    }
+
     /// A problem for every zone and account of the document that was looked up in vain.
     #[must_use]
     pub fn missing(&self, source: &Source) -> Vec<Problem> {

@@ -107,7 +107,7 @@ impl Conversion<'_> {
                 })
             })
             .collect::<Result<Vec<_>, _>>()?;
-        members.sort_by_key(|member| member.at);
+        crate::model::sort_by(&mut members, |a, b| a.at.cmp(&b.at));
         Ok(Tree {
             at: offset,
             node: Node::Table(members),

@@ -82,12 +82,13 @@ impl Tree {
         match &self.node {
             Node::Scalar(value) => value.clone(),
             Node::List(items) => Value::Array(items.iter().map(Self::to_value).collect()),
-            Node::Table(members) => Value::Object(
-                members
-                    .iter()
-                    .map(|member| (member.key.clone(), member.value.to_value()))
-                    .collect::<Map<_, _>>(),
-            ),
+            Node::Table(members) => {
+                let mut object = Map::new();
+                for member in members {
+                    object.insert(member.key.clone(), member.value.to_value());
+                }
+                Value::Object(object)
+            }
         }
     }
 }

@@ -72,9 +72,6 @@ pub fn validate(source: &Source) -> Result<Vec<String>, Vec<Problem>> {
     for (index, job) in jobs.iter().enumerate() {
         check.job(&at.item(index), job);
     }
-    if !jobs.is_empty() {
-        check.message("jobs are stored but do not run yet.".to_owned());
-    }
 
     if check.problems.is_empty() {
         Ok(check.messages)

@@ -8,7 +8,7 @@
 //! Changes need no order: [`difference`](super::difference) makes none that gives a record the
 //! value of another.
 
-use std::cmp::Reverse;
+use crate::model::sort_by;
 
 use super::{Change, Difference, Record};
 
@@ -147,12 +147,13 @@ fn groups(difference: &Difference) -> Vec<Group<'_>> {
         .chain(difference.creates.iter().map(Action::Post))
         .chain(difference.changes.iter().map(Action::Put))
         .collect();
-    actions.sort_by(|a, b| a.record().name.cmp(&b.record().name));
+    sort_by(&mut actions, |a, b| a.record().name.cmp(&b.record().name));
     let mut groups: Vec<(isize, Group<'_>)> = actions
         .chunk_by(|a, b| a.record().name == b.record().name)
         .map(group)
         .collect();
-    groups.sort_by_key(|(growth, group)| (*growth > 0, !group.is_mixed(), *growth));
+    let place = |(growth, group): &(isize, Group<'_>)| (*growth > 0, !group.is_mixed(), *growth);
+    sort_by(&mut groups, |a, b| place(a).cmp(&place(b)));
     groups.into_iter().map(|(_, group)| group).collect()
 }
 
@@ -184,7 +185,7 @@ fn group<'d>(actions: &[Action<'d>]) -> (isize, Group<'d>) {
     }
     let is_mixed = posts > 0 && deletes > 0;
     // Last first.
-    ranked.sort_by_key(|(rank, _)| Reverse(*rank));
+    sort_by(&mut ranked, |a, b| b.0.cmp(&a.0));
     let steps: Vec<Step<'_>> = ranked
         .into_iter()
         .map(|(_, action)| Step {

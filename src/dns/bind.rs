@@ -1,6 +1,7 @@
 //! Records as a BIND zone file, in the form of Cloudflare's own export.
 
 use crate::model::json::{Json, parse};
+use crate::model::sort_by;
 
 use super::text::push_absolute;
 use super::{Record, kinds};
@@ -21,7 +22,9 @@ pub fn to_bind(zone_name: &str, records: &[Record]) -> String {
         .iter()
         .filter(|record| record.kind != "SOA")
         .collect();
-    sorted.sort_by(|a, b| a.kind.cmp(&b.kind).then_with(|| a.compare(b)));
+    sort_by(&mut sorted, |a, b| {
+        a.kind.cmp(&b.kind).then_with(|| a.compare(b))
+    });
 
     let mut zone = String::new();
     push_absolute(&mut zone, zone_name);

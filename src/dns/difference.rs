@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use crate::model::{RecordName, RecordPattern};
+use crate::model::{RecordName, RecordPattern, sort_by};
 
 use super::Record;
 
@@ -83,9 +83,9 @@ pub fn difference(zone_name: &str, current: Vec<Record>, desired: Vec<Record>) -
     let (deletes, creates) = pair(current, desired, Record::compare_name, &mut change);
     result.deletes = deletes;
     result.creates = creates;
-    result.deletes.sort_by(Record::compare);
-    result.creates.sort_by(Record::compare);
-    result.changes.sort_by(|a, b| a.before.compare(&b.before));
+    sort_by(&mut result.deletes, Record::compare);
+    sort_by(&mut result.creates, Record::compare);
+    sort_by(&mut result.changes, |a, b| a.before.compare(&b.before));
     result
 }
 
@@ -102,8 +102,8 @@ fn pair(
     compare: fn(&Record, &Record) -> Ordering,
     found: &mut dyn FnMut(Record, Record),
 ) -> (Vec<Record>, Vec<Record>) {
-    a.sort_by(compare);
-    b.sort_by(compare);
+    sort_by(&mut a, compare);
+    sort_by(&mut b, compare);
     let (mut rest_a, mut rest_b) = (Vec::new(), Vec::new());
     let (mut a, mut b) = (a.into_iter(), b.into_iter());
     let (mut next_a, mut next_b) = (a.next(), b.next());

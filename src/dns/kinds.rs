@@ -4,6 +4,7 @@
 //! §5.1 and the RFC of each type).
 
 use crate::model::json::{Json, parse};
+use crate::model::sort_by;
 
 use super::text::{host, push_absolute, push_quoted, unquoted, words};
 
@@ -268,7 +269,7 @@ pub(super) fn ordered(value: Json) -> Json {
                 .into_iter()
                 .map(|(key, value)| (key, ordered(value)))
                 .collect();
-            members.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+            sort_by(&mut members, |a, b| a.0.cmp(&b.0));
             Json::Object(members)
         }
         Json::Array(items) => Json::Array(items.into_iter().map(ordered).collect()),

@@ -102,15 +102,21 @@ async fn scheduled(event: ScheduledEvent, env: Env, _context: ScheduleContext) {
         Ok(_) => {}
         Err(error) => console_error!("tick: {error}"),
     }
+    #[cfg(feature = "faults")]
+    super::meter::report("a tick", &invocation.world.meter);
 }
 
 /// The queue of runs, and the one of messages that failed for good. Each message is acknowledged by
 /// itself, so that a poisonous one never keeps its neighbours back.
 ///
 /// A message is only a hint: whatever goes wrong here is found by the sweeper.
+///
+/// `wrangler.toml` has batches of one, as a run takes what subrequests an invocation has; the messages
+/// of a larger batch share them.
 #[event(queue)]
 async fn queue(batch: MessageBatch<JsValue>, env: Env, _context: Context) -> worker::Result<()> {
     let is_dead = batch.queue() == DEAD_QUEUE;
+    let invocation = Invocation::new(&env);
     for message in batch.raw_iter() {
         let id = message.body().as_string();
         let Some(id) = id.and_then(|text| text.parse::<RunId>().ok()) else {
@@ -118,12 +124,16 @@ async fn queue(batch: MessageBatch<JsValue>, env: Env, _context: Context) -> wor
             message.ack();
             continue;
         };
-        match Invocation::new(&env) {
+        match &invocation {
             Ok(invocation) if is_dead => invocation.engine().bury(id).await,
             Ok(invocation) => invocation.engine().deliver(id).await,
             Err(problem) => console_error!("queue: not configured: {problem}"),
         }
         message.ack();
+    }
+    #[cfg(feature = "faults")]
+    if let Ok(invocation) = &invocation {
+        super::meter::report("a message", &invocation.world.meter);
     }
     Ok(())
 }

@@ -18,3 +18,19 @@ impl Meter {
         self.0.get()
     }
 }
+
+/// How much an invocation used, in the log of a build with the `faults` feature: its subrequests, and
+/// the bytes of memory the isolate has. That never shrinks, so it is the most there ever was.
+#[cfg(feature = "faults")]
+pub(super) fn report(event: &str, meter: &Meter) {
+    use wasm_bindgen::JsCast as _;
+    use worker::js_sys::{ArrayBuffer, WebAssembly::Memory};
+
+    let memory = wasm_bindgen::memory().unchecked_into::<Memory>();
+    let buffer = memory.buffer().unchecked_into::<ArrayBuffer>();
+    worker::console_log!(
+        "used by {event}: {} subrequests, {} bytes",
+        meter.read(),
+        buffer.byte_length()
+    );
+}

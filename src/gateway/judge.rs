@@ -170,6 +170,17 @@ fn text<'j>(body: &'j Json, name: &str) -> Result<Option<&'j str>, Refusal> {
     }
 }
 
+/// The fields sent that a record shows as they were sent.
+fn shown_as_sent(body: &Json) -> BTreeMap<String, Value> {
+    let mut fields = BTreeMap::new();
+    for name in SHOWN_AS_SENT {
+        if let Some(sent) = body.get(name) {
+            fields.insert((*name).to_owned(), Value::from(sent));
+        }
+    }
+    fields
+}
+
 fn record(body: Json, around: &Surroundings<'_>, is_create: bool) -> Result<Judgement, Refusal> {
     object(&body)?;
     let body = if around.conditioned {
@@ -245,10 +256,7 @@ fn record(body: Json, around: &Surroundings<'_>, is_create: bool) -> Result<Judg
         }
         (true, ..) => None,
         (false, ..) => {
-            let fields: BTreeMap<String, Value> = SHOWN_AS_SENT
-                .iter()
-                .filter_map(|name| Some(((*name).to_owned(), Value::from(body.get(name)?))))
-                .collect();
+            let fields = shown_as_sent(&body);
             (!fields.is_empty()).then(|| ReadBack::RecordHas {
                 target: around.path.to_owned(),
                 fields,

@@ -45,18 +45,14 @@ impl Snapshot {
         let policy = compile(&config.document, &config.resolution).map_err(|error| {
             StoreError::Corrupt(format!("config version {}: {error}", config.version))
         })?;
-        let zone_names = config
-            .resolution
-            .zones
-            .values()
-            .map(|zone| (zone.id, zone.name.clone()))
-            .collect();
-        let account_names = config
-            .resolution
-            .accounts
-            .values()
-            .map(|account| (account.id, account.name.clone()))
-            .collect();
+        let mut zone_names = BTreeMap::new();
+        for zone in config.resolution.zones.values() {
+            zone_names.insert(zone.id, zone.name.clone());
+        }
+        let mut account_names = BTreeMap::new();
+        for account in config.resolution.accounts.values() {
+            account_names.insert(account.id, account.name.clone());
+        }
         Ok(Self {
             version: config.version,
             policy,

@@ -1,8 +1,6 @@
 //! What an operator should look at: runs that nobody takes up, firings that were missed, a scheduler
 //! that is silent.
 
-use serde::Serialize;
-
 use crate::config::document::Document;
 use crate::model::{RunId, Timestamp};
 use crate::store::{Database, Store, StoreError};
@@ -16,15 +14,13 @@ const SILENT_AFTER_MS: i64 = 120_000;
 const MISSED_SHOWN_MS: i64 = 86_400_000;
 
 /// Something that is not as it should be.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Alarm {
     /// `run_stuck`, `firings_missed` or `scheduler_silent`.
     pub kind: &'static str,
     /// The job.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub job: Option<String>,
     /// The run.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub run: Option<RunId>,
     /// Since when.
     pub since: Timestamp,
@@ -62,7 +58,7 @@ pub async fn alarms<D: Database>(
         });
     }
     for row in &state.jobs {
-        if let Some(at) = row.missed_at()
+        if let Some(at) = row.missed_at
             && now.ms_since(at) <= MISSED_SHOWN_MS
         {
             let times = match row.missed {

@@ -2,7 +2,8 @@
 
 use std::rc::Rc;
 
-use super::kind::{JobKind, ParamsError, ReadKind, kind_named};
+use super::kind::{JobKind, ParamsError, ReadKind, Sample, kind_named};
+use crate::catalog::Method;
 use crate::config::document::{Document, Job};
 use crate::config::{Problem, Resolution, Source};
 use crate::cron::{Schedule, TimeZones};
@@ -52,7 +53,13 @@ pub fn why_not<D: Database, W: World>(
     now: Timestamp,
 ) -> Option<String> {
     for (zone, name) in zones {
-        for sample in kind.samples(*zone, name) {
+        // Without any grant on a zone a run would not even find it.
+        let find = Sample {
+            method: Method::Get,
+            path: format!("/zones/{zone}"),
+            body: None,
+        };
+        for sample in std::iter::once(find).chain(kind.samples(*zone, name)) {
             let path = format!("{PREFIX}{}", sample.path);
             let question = Question {
                 principal: run_as,

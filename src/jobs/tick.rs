@@ -161,9 +161,9 @@ impl<D: Database, P: Platform> Engine<'_, D, P> {
         let Ok(schedule) = Schedule::parse(expression, job.timezone.as_deref()) else {
             return;
         };
-        let considered_to = ticked_at.map_or(row.since(), |at| at.max(row.since()));
+        let considered_to = ticked_at.map_or(row.since, |at| at.max(row.since));
         // Firings while a job is paused are neither run nor owed.
-        if row.paused_at().is_some() {
+        if row.paused_at.is_some() {
             return;
         }
         let world = self.gateway.world;

@@ -265,12 +265,13 @@ impl From<Json> for Value {
             Json::Number(text) => number(&text),
             Json::String(text) => Self::String(text),
             Json::Array(items) => Self::Array(items.into_iter().map(Self::from).collect()),
-            Json::Object(members) => Self::Object(
-                members
-                    .into_iter()
-                    .map(|(key, value)| (key, Self::from(value)))
-                    .collect(),
-            ),
+            Json::Object(members) => {
+                let mut object = serde_json::Map::new();
+                for (key, value) in members {
+                    object.insert(key, Self::from(value));
+                }
+                Self::Object(object)
+            }
         }
     }
 }

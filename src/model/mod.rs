@@ -10,6 +10,7 @@ mod quoted;
 mod record_name;
 mod record_pattern;
 mod secret;
+mod sort;
 mod timestamp;
 
 pub use entry_id::{EntryId, EntryIds};
@@ -18,4 +19,5 @@ pub use quoted::quoted;
 pub use record_name::{InvalidName, RecordName};
 pub use record_pattern::{InvalidPattern, RecordPattern};
 pub use secret::Secret;
+pub use sort::sort_by;
 pub use timestamp::Timestamp;

@@ -1,13 +1,11 @@
 //! A run as it is kept.
 
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::model::{RunId, Timestamp};
 
 /// Where a run stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RunState {
     /// Waiting to be taken up.
     Queued,
@@ -70,8 +68,7 @@ impl RunState {
 }
 
 /// What of a run comes next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
     /// Read what is, and plan.
     Plan,
@@ -82,6 +79,14 @@ pub enum Stage {
 }
 
 impl Stage {
+    /// The one of this name.
+    #[must_use]
+    pub fn named(text: &str) -> Option<Self> {
+        [Self::Plan, Self::Apply, Self::Verify]
+            .into_iter()
+            .find(|word| word.as_str() == text)
+    }
+
     /// The word for it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -94,8 +99,7 @@ impl Stage {
 }
 
 /// What started a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trigger {
     /// Its job's schedule.
     Schedule,
@@ -104,6 +108,14 @@ pub enum Trigger {
 }
 
 impl Trigger {
+    /// The one of this name.
+    #[must_use]
+    pub fn named(text: &str) -> Option<Self> {
+        [Self::Schedule, Self::Api]
+            .into_iter()
+            .find(|word| word.as_str() == text)
+    }
+
     /// The word for it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -115,7 +127,7 @@ impl Trigger {
 }
 
 /// What bounds a run, taken over from its job when it was created.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Failures in a row after which it ends.
     pub max_attempts: u32,
@@ -128,7 +140,7 @@ pub struct Limits {
 }
 
 /// How much of a run is done, in the items its kind counts: URLs, records, zones.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Progress {
     /// Items done.
     pub done: u32,
@@ -203,7 +215,7 @@ impl Run {
 }
 
 /// Something that happened to a run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunEvent {
     /// Its number within the run, from 1 on.
     pub id: i64,

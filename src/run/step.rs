@@ -1,6 +1,5 @@
 //! A step: one call, or one piece of work of the kind's own.
 
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::catalog::Method;
@@ -9,8 +8,7 @@ use crate::model::EntryId;
 use super::record::Stage;
 
 /// Where a step stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StepState {
     /// Not begun.
     Pending,
@@ -25,6 +23,20 @@ pub enum StepState {
 }
 
 impl StepState {
+    /// The state of this name.
+    #[must_use]
+    pub fn named(text: &str) -> Option<Self> {
+        [
+            Self::Pending,
+            Self::Sent,
+            Self::Done,
+            Self::Refused,
+            Self::Unknown,
+        ]
+        .into_iter()
+        .find(|state| state.as_str() == text)
+    }
+
     /// The word for it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

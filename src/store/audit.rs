@@ -1,8 +1,6 @@
 //! Audit rows. Nothing here changes or deletes one.
 
-use serde::Deserialize;
-
-use super::database::{decode, take};
+use super::database::{Columns, row, rows};
 use super::runs::{Hold, begin_step};
 use super::{Database, Row, Statement, Store, StoreError, Value};
 use crate::audit::{Entry, Event, Intent, JoinedRow, OutcomeRow, ReadBack};
@@ -43,7 +41,7 @@ const ADVANCE_MARK: &str = "UPDATE control SET reconciled_to = (SELECT max(id) +
 /// Binds: the oldest id that counts, the first that does not.
 const UNSETTLED: &str = "SELECT o.id, i.read_back FROM audit_outcomes o JOIN audit_intents i ON i.id = o.id \
      LEFT JOIN audit_settlements s ON s.id = o.id \
-     WHERE o.outcome = 'unknown' AND o.id >= ?1 AND o.id < ?2 AND s.id IS NULL AND i.read_back IS NOT NULL ORDER BY o.id DESC LIMIT 40";
+     WHERE o.outcome = 'unknown' AND o.id >= ?1 AND o.id < ?2 AND s.id IS NULL AND i.read_back IS NOT NULL ORDER BY o.id DESC LIMIT 12";
 /// Binds: below this id, from this id, principal, operation, zone, decision, how many, run.
 const QUERY: &str = "SELECT * FROM ( \
        SELECT i.id, i.principal, i.credential, i.source_ip, i.operation, i.method, i.path, i.resources, 'allow' AS decision, i.grant_name, \
@@ -103,17 +101,6 @@ pub struct OpenIntents {
     pub reconciled_to: EntryId,
     /// Whether there are more.
     pub more: bool,
-}
-
-#[derive(Deserialize)]
-struct IdRow {
-    id: i64,
-}
-
-#[derive(Deserialize)]
-struct UnsettledRow {
-    id: i64,
-    read_back: String,
 }
 
 /// Bytes of a text in an audit row at the most: a path may have 16 KB, and a batch of events is one
@@ -213,7 +200,7 @@ impl<D: Database> Store<D> {
         let at = batch.len();
         batch.push(Statement::new(INSERT_RUN_INTENT, binds));
         let mut results = self.database.batch(batch).await?;
-        Ok(!take(&mut results, at)?.is_empty())
+        Ok(row(&mut results, at)?.is_some())
     }
 
     /// Records how a write ended. If the scheduler gave it up for unknown meanwhile, this settles
@@ -270,10 +257,10 @@ impl<D: Database> Store<D> {
                 vec![cutoff.get().into()],
             )])
             .await?;
-        let mut ids: Vec<EntryId> = decode::<IdRow>(take(&mut results, 0)?)?
-            .into_iter()
-            .map(|row| EntryId::from_stored(row.id))
-            .collect();
+        let mut ids: Vec<EntryId> = rows(&mut results, 0)?
+            .iter()
+            .map(|row| row.number("id").map(EntryId::from_stored))
+            .collect::<Result<_, _>>()?;
         let beyond = (ids.len() > 200).then(|| ids.pop()).flatten();
         Ok(OpenIntents {
             ids,
@@ -304,7 +291,7 @@ impl<D: Database> Store<D> {
     }
 
     /// Unknown outcomes from `since` to below `until` that can be read back and are not settled, at
-    /// most 40: a free plan's invocation has 50 subrequests. The newest come first, so that older
+    /// most 12: a free plan's invocation has 50 subrequests, and each costs two. The newest come first, so that older
     /// ones which stay undecided do not keep them out.
     ///
     /// # Errors
@@ -321,12 +308,13 @@ impl<D: Database> Store<D> {
                 vec![since.get().into(), until.get().into()],
             )])
             .await?;
-        decode::<UnsettledRow>(take(&mut results, 0)?)?
+        rows(&mut results, 0)?
             .into_iter()
-            .map(|row| {
-                let read_back = serde_json::from_str(&row.read_back)
-                    .map_err(|error| StoreError::Corrupt(format!("intent {}: {error}", row.id)))?;
-                Ok((EntryId::from_stored(row.id), read_back))
+            .map(|mut row| {
+                let id = row.number("id")?;
+                let read_back = ReadBack::from_json(&row.json("read_back")?)
+                    .ok_or_else(|| StoreError::Corrupt(format!("intent {id}: read_back")))?;
+                Ok((EntryId::from_stored(id), read_back))
             })
             .collect()
     }
@@ -377,10 +365,10 @@ impl<D: Database> Store<D> {
                 ],
             )])
             .await?;
-        let entries: Vec<Entry> = decode::<JoinedRow>(take(&mut results, 0)?)?
+        let entries: Vec<Entry> = rows(&mut results, 0)?
             .into_iter()
-            .map(Entry::from)
-            .collect();
+            .map(|row| joined(row).map(Entry::from))
+            .collect::<Result<_, _>>()?;
         let full = entries.len() >= limit as usize;
         let next = entries.last().filter(|_| full).map(|entry| entry.id);
         Ok(AuditPage { entries, next })
@@ -396,7 +384,7 @@ fn intent_binds(intent: &Intent) -> Result<Vec<Value>, StoreError> {
         reason,
         read_back,
     } = intent;
-    let read_back = read_back.as_ref().map(json).transpose()?;
+    let read_back = read_back.as_ref().map(|how| how.to_json().to_string());
     Ok(vec![
         id.get().into(),
         who.principal.clone().unwrap_or_default().into(),
@@ -444,4 +432,32 @@ fn settlement_statement(id: EntryId, happened: bool, detail: &str, now: Timestam
             detail.into(),
         ],
     )
+}
+
+fn joined(mut row: Columns) -> Result<JoinedRow, StoreError> {
+    let status = row.maybe_number("status")?;
+    let calls = row.maybe_number("upstream_calls")?;
+    Ok(JoinedRow {
+        id: EntryId::from_stored(row.number("id")?),
+        principal: row.maybe_text("principal")?,
+        credential: row.text("credential")?,
+        source_ip: row.maybe_text("source_ip")?,
+        operation: row.text("operation")?,
+        method: row.text("method")?,
+        path: row.text("path")?,
+        resources: row.text("resources")?,
+        decision: row.text("decision")?,
+        grant: row.maybe_text("grant_name")?,
+        reason: row.text("reason")?,
+        action: row.text("action")?,
+        deprecated: row.flag("deprecated")?,
+        status: status.and_then(|status| u16::try_from(status).ok()),
+        outcome: row.maybe_text("outcome")?,
+        cf_ray: row.maybe_text("cf_ray")?,
+        duration_ms: row.maybe_number("duration_ms")?,
+        upstream_calls: calls.and_then(|calls| u32::try_from(calls).ok()),
+        detail: row.maybe_text("detail")?,
+        happened: row.maybe_number("happened")?.map(|happened| happened != 0),
+        run_id: row.maybe_text("run_id")?,
+    })
 }

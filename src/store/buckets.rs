@@ -4,9 +4,7 @@
 //! I.371 annex A): drawing moves that instant on, and a draw that would move it further ahead than
 //! the bucket is deep has to wait.
 
-use serde::Deserialize;
-
-use super::database::{decode, take};
+use super::database::row;
 use super::{Database, Statement, Store, StoreError};
 use crate::model::Timestamp;
 
@@ -27,12 +25,6 @@ pub enum Drawn {
     Now,
     /// There is not enough in it; try again then.
     NotBefore(Timestamp),
-}
-
-#[derive(Deserialize)]
-struct BucketRow {
-    full_at: i64,
-    blocked_until: i64,
 }
 
 impl<D: Database> Store<D> {
@@ -66,15 +58,16 @@ impl<D: Database> Store<D> {
                 Statement::new(READ, vec![bucket.into()]),
             ])
             .await?;
-        if !take(&mut results, 0)?.is_empty() {
+        if row(&mut results, 0)?.is_some() {
             return Ok(Drawn::Now);
         }
-        let row = decode::<BucketRow>(take(&mut results, 1)?)?
-            .pop()
+        let row = row(&mut results, 1)?
             .ok_or_else(|| StoreError::Corrupt(format!("bucket {bucket} is missing")))?;
-        let room_at = row.full_at + cost_us - depth_us;
+        let room_at = row.number("full_at")? + cost_us - depth_us;
         let room_at_ms = room_at / 1000 + i64::from(room_at % 1000 > 0);
-        let at = room_at_ms.max(row.blocked_until).max(now.unix_ms() + 1);
+        let at = room_at_ms
+            .max(row.number("blocked_until")?)
+            .max(now.unix_ms() + 1);
         Ok(Drawn::NotBefore(Timestamp::from_unix_ms(at)))
     }
 

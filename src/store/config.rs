@@ -1,10 +1,8 @@
 //! Configuration versions.
 
-use serde::Deserialize;
-
 use super::audit::event_statement;
 use super::control::NEXT_KEYS_GENERATION;
-use super::database::{decode, take};
+use super::database::row;
 use super::{Database, Statement, Store, StoreError, Value};
 use crate::audit::Event;
 use crate::config::document::Document;
@@ -40,15 +38,6 @@ pub struct StoredConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ApplyConflict;
 
-#[derive(Deserialize)]
-struct ConfigRow {
-    version: i64,
-    document: String,
-    source: String,
-    format: String,
-    resolution: String,
-}
-
 impl<D: Database> Store<D> {
     /// Reads the configuration in force; the empty one at version 0 before the first apply.
     /// One statement.
@@ -60,7 +49,7 @@ impl<D: Database> Store<D> {
             .database
             .batch(vec![Statement::new(CURRENT, vec![])])
             .await?;
-        let Some(row) = decode::<ConfigRow>(take(&mut results, 0)?)?.pop() else {
+        let Some(mut row) = row(&mut results, 0)? else {
             return Ok(StoredConfig {
                 version: 0,
                 document: Document::default(),
@@ -68,14 +57,15 @@ impl<D: Database> Store<D> {
                 toml: None,
             });
         };
-        let corrupt = |error: serde_json::Error| {
-            StoreError::Corrupt(format!("config version {}: {error}", row.version))
-        };
+        let version = row.number("version")?;
+        let corrupt =
+            |error: String| StoreError::Corrupt(format!("config version {version}: {error}"));
+        let source = row.text("source")?;
         Ok(StoredConfig {
-            version: row.version,
-            document: serde_json::from_str(&row.document).map_err(corrupt)?,
-            resolution: serde_json::from_str(&row.resolution).map_err(corrupt)?,
-            toml: (row.format == "toml").then_some(row.source),
+            version,
+            document: Document::from_json(row.json("document")?).map_err(corrupt)?,
+            resolution: Resolution::from_json(row.json("resolution")?).map_err(corrupt)?,
+            toml: (row.text("format")? == "toml").then_some(source),
         })
     }
 
@@ -98,19 +88,18 @@ impl<D: Database> Store<D> {
         now: Timestamp,
     ) -> Result<Result<i64, ApplyConflict>, StoreError> {
         let version = before + 1;
-        let json = |error: serde_json::Error| StoreError::Corrupt(error.to_string());
         let mut batch = vec![
             Statement::new(
                 INSERT,
                 vec![
                     version.into(),
-                    serde_json::to_string(document).map_err(json)?.into(),
+                    document.to_json().to_string().into(),
                     source.into(),
                     Value::from(match format {
                         Format::Toml => "toml",
                         Format::Json => "json",
                     }),
-                    serde_json::to_string(resolution).map_err(json)?.into(),
+                    resolution.to_json().to_string().into(),
                     now.unix_ms().into(),
                     event.principal.clone().into(),
                 ],
@@ -118,7 +107,7 @@ impl<D: Database> Store<D> {
             Statement::new(ADVANCE, vec![version.into(), before.into()]),
         ];
         if !removed_principals.is_empty() {
-            let names = serde_json::to_string(removed_principals).map_err(json)?;
+            let names = serde_json::json!(removed_principals).to_string();
             batch.push(Statement::new(
                 REVOKE_KEYS_OF,
                 vec![now.unix_ms().into(), names.into()],

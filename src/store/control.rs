@@ -1,13 +1,11 @@
 //! The one row every isolate must keep up with.
 
-use serde::Deserialize;
-
-use super::database::{decode, take};
+use super::database::row;
 use super::{Database, Statement, Store, StoreError};
 
 /// What was current when it was read. When neither number has changed, everything an isolate holds
 /// of configuration and keys is still true.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Control {
     /// The version of the configuration in force; 0 before the first.
     pub config_version: i64,
@@ -27,9 +25,12 @@ pub(super) fn decode_control(
     results: &mut [Vec<super::Row>],
     index: usize,
 ) -> Result<Control, StoreError> {
-    decode(take(results, index)?)?
-        .pop()
-        .ok_or_else(|| StoreError::Corrupt("the control row is missing".to_owned()))
+    let row = row(results, index)?
+        .ok_or_else(|| StoreError::Corrupt("the control row is missing".to_owned()))?;
+    Ok(Control {
+        config_version: row.number("config_version")?,
+        keys_generation: row.number("keys_generation")?,
+    })
 }
 
 impl<D: Database> Store<D> {

@@ -1,6 +1,6 @@
 //! The narrow door to a SQL database.
 
-use serde::de::DeserializeOwned;
+use crate::model::Timestamp;
 
 /// A database failed, or holds what it should not.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -108,19 +108,129 @@ pub trait Database {
     async fn batch(&self, statements: Vec<Statement>) -> Result<Vec<Vec<Row>>, StoreError>;
 }
 
-/// Decodes the rows of one statement.
-pub(super) fn decode<T: DeserializeOwned>(rows: Vec<Row>) -> Result<Vec<T>, StoreError> {
+/// The columns of one row, taken out by name.
+///
+/// Not by deriving: a derived reader for each kind of row is several kilobytes of wasm.
+pub(super) struct Columns(serde_json::Map<String, Row>);
+
+impl Columns {
+    fn wrong(name: &str) -> StoreError {
+        StoreError::Corrupt(format!("the column {name} is missing or of another kind"))
+    }
+
+    /// A text that is there; taken out.
+    pub(super) fn text(&mut self, name: &str) -> Result<String, StoreError> {
+        self.maybe_text(name)?.ok_or_else(|| Self::wrong(name))
+    }
+
+    /// A text, or NULL; taken out.
+    pub(super) fn maybe_text(&mut self, name: &str) -> Result<Option<String>, StoreError> {
+        match self.0.get_mut(name).map(Row::take) {
+            Some(Row::String(text)) => Ok(Some(text)),
+            Some(Row::Null) => Ok(None),
+            _ => Err(Self::wrong(name)),
+        }
+    }
+
+    /// An integer that is there. D1 gives JavaScript numbers.
+    pub(super) fn number(&self, name: &str) -> Result<i64, StoreError> {
+        self.maybe_number(name)?.ok_or_else(|| Self::wrong(name))
+    }
+
+    /// An integer, or NULL.
+    pub(super) fn maybe_number(&self, name: &str) -> Result<Option<i64>, StoreError> {
+        let whole = |number: f64| {
+            // Integers are kept below 2^53.
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "whole and below 2^53, as compared"
+            )]
+            let integer = number as i64;
+            #[expect(
+                clippy::cast_precision_loss,
+                clippy::float_cmp,
+                reason = "exact for whole numbers below 2^53"
+            )]
+            let is_whole = integer as f64 == number;
+            is_whole.then_some(integer)
+        };
+        match self.0.get(name) {
+            Some(Row::Null) => Ok(None),
+            Some(Row::Number(number)) => number
+                .as_i64()
+                .or_else(|| number.as_f64().and_then(whole))
+                .map(Some)
+                .ok_or_else(|| Self::wrong(name)),
+            _ => Err(Self::wrong(name)),
+        }
+    }
+
+    /// A count.
+    pub(super) fn count(&self, name: &str) -> Result<u32, StoreError> {
+        u32::try_from(self.number(name)?).map_err(|_| Self::wrong(name))
+    }
+
+    /// A number that is 0 for no.
+    pub(super) fn flag(&self, name: &str) -> Result<bool, StoreError> {
+        Ok(self.number(name)? != 0)
+    }
+
+    /// An instant.
+    pub(super) fn time(&self, name: &str) -> Result<Timestamp, StoreError> {
+        self.number(name).map(Timestamp::from_unix_ms)
+    }
+
+    /// An instant, or NULL.
+    pub(super) fn maybe_time(&self, name: &str) -> Result<Option<Timestamp>, StoreError> {
+        Ok(self.maybe_number(name)?.map(Timestamp::from_unix_ms))
+    }
+
+    /// A text that is read as something else, such as an id.
+    pub(super) fn parsed<T: std::str::FromStr>(&mut self, name: &str) -> Result<T, StoreError> {
+        self.text(name)?.parse().map_err(|_| Self::wrong(name))
+    }
+
+    /// One of a few words.
+    pub(super) fn word<T>(
+        &mut self,
+        name: &str,
+        named: impl Fn(&str) -> Option<T>,
+    ) -> Result<T, StoreError> {
+        named(&self.text(name)?).ok_or_else(|| Self::wrong(name))
+    }
+
+    /// A text that is JSON.
+    pub(super) fn json(&mut self, name: &str) -> Result<Row, StoreError> {
+        read_json(&self.text(name)?)
+    }
+
+    /// A text that is JSON, or NULL.
+    pub(super) fn maybe_json(&mut self, name: &str) -> Result<Option<Row>, StoreError> {
+        self.maybe_text(name)?.as_deref().map(read_json).transpose()
+    }
+}
+
+/// Reads JSON as a value; the one way it is read from a column.
+pub(super) fn read_json(text: &str) -> Result<Row, StoreError> {
+    serde_json::from_str(text).map_err(|error| StoreError::Corrupt(error.to_string()))
+}
+
+/// The rows that the statement at `index` of a batch gave.
+pub(super) fn rows(results: &mut [Vec<Row>], index: usize) -> Result<Vec<Columns>, StoreError> {
+    let gone = || StoreError::Corrupt("a batch gave fewer results than statements".to_owned());
+    let rows = results
+        .get_mut(index)
+        .map(std::mem::take)
+        .ok_or_else(gone)?;
     rows.into_iter()
-        .map(|row| {
-            serde_json::from_value(row).map_err(|error| StoreError::Corrupt(error.to_string()))
+        .map(|row| match row {
+            Row::Object(columns) => Ok(Columns(columns)),
+            _ => Err(StoreError::Corrupt("a row has no columns".to_owned())),
         })
         .collect()
 }
 
-/// Takes the result of the statement at `index` of a batch.
-pub(super) fn take(results: &mut [Vec<Row>], index: usize) -> Result<Vec<Row>, StoreError> {
-    results
-        .get_mut(index)
-        .map(std::mem::take)
-        .ok_or_else(|| StoreError::Corrupt("a batch gave fewer results than statements".to_owned()))
+/// The one row, if there is any, that the statement at `index` of a batch gave.
+pub(super) fn row(results: &mut [Vec<Row>], index: usize) -> Result<Option<Columns>, StoreError> {
+    Ok(rows(results, index)?.pop())
 }

@@ -1,10 +1,8 @@
 //! API keys. No method takes a secret: only digests have a way in.
 
-use serde::Deserialize;
-
 use super::audit::event_statement;
 use super::control::{Control, NEXT_KEYS_GENERATION, READ_CONTROL, decode_control};
-use super::database::{decode, take};
+use super::database::{Columns, row, rows};
 use super::{Database, Statement, Store, StoreError};
 use crate::audit::Event;
 use crate::identity::{Digest, KeyId, KeyRecord};
@@ -28,34 +26,20 @@ const EXPIRE: &str =
 const USED: &str = "UPDATE api_keys SET last_used_at = (SELECT value ->> 1 FROM json_each(?1) WHERE value ->> 0 = api_keys.id) \
      WHERE id IN (SELECT value ->> 0 FROM json_each(?1))";
 
-#[derive(Deserialize)]
-struct KeyRow {
-    id: String,
-    principal: String,
-    digest: String,
-    created_at: i64,
-    expires_at: Option<i64>,
-    revoked_at: Option<i64>,
-    last_used_at: Option<i64>,
-    note: Option<String>,
-    legacy: i64,
-}
-
-impl KeyRow {
-    fn into_record(self) -> Result<KeyRecord, StoreError> {
-        let corrupt = || StoreError::Corrupt(format!("key {}", self.id));
-        Ok(KeyRecord {
-            id: self.id.parse().map_err(|_| corrupt())?,
-            digest: Digest::from_hex(&self.digest).ok_or_else(corrupt)?,
-            principal: self.principal,
-            created_at: Timestamp::from_unix_ms(self.created_at),
-            expires_at: self.expires_at.map(Timestamp::from_unix_ms),
-            revoked_at: self.revoked_at.map(Timestamp::from_unix_ms),
-            last_used_at: self.last_used_at.map(Timestamp::from_unix_ms),
-            note: self.note,
-            legacy: self.legacy != 0,
-        })
-    }
+fn key_record(mut row: Columns) -> Result<KeyRecord, StoreError> {
+    let id: KeyId = row.parsed("id")?;
+    let digest = Digest::from_hex(&row.text("digest")?);
+    Ok(KeyRecord {
+        id,
+        digest: digest.ok_or_else(|| StoreError::Corrupt(format!("key {id}")))?,
+        principal: row.text("principal")?,
+        created_at: row.time("created_at")?,
+        expires_at: row.maybe_time("expires_at")?,
+        revoked_at: row.maybe_time("revoked_at")?,
+        last_used_at: row.maybe_time("last_used_at")?,
+        note: row.maybe_text("note")?,
+        legacy: row.flag("legacy")?,
+    })
 }
 
 fn insert(key: &KeyRecord) -> Statement {
@@ -87,9 +71,8 @@ impl<D: Database> Store<D> {
                 Statement::new(READ_CONTROL, vec![]),
             ])
             .await?;
-        let row = decode::<KeyRow>(take(&mut results, 0)?)?.pop();
         Ok((
-            row.map(KeyRow::into_record).transpose()?,
+            row(&mut results, 0)?.map(key_record).transpose()?,
             decode_control(&mut results, 1)?,
         ))
     }
@@ -103,10 +86,7 @@ impl<D: Database> Store<D> {
             .database
             .batch(vec![Statement::new(BY_PRINCIPAL, vec![principal.into()])])
             .await?;
-        decode::<KeyRow>(take(&mut results, 0)?)?
-            .into_iter()
-            .map(KeyRow::into_record)
-            .collect()
+        rows(&mut results, 0)?.into_iter().map(key_record).collect()
     }
 
     /// Records a new key and the event that tells of it, together or not at all.
@@ -174,12 +154,11 @@ impl<D: Database> Store<D> {
     /// # Errors
     /// [`StoreError`] when the database failed.
     pub async fn note_key_use(&self, uses: &[(KeyId, Timestamp)]) -> Result<(), StoreError> {
-        let list: Vec<(&str, i64)> = uses
+        let list: Vec<_> = uses
             .iter()
-            .map(|(id, at)| (id.as_str(), at.unix_ms()))
+            .map(|(id, at)| serde_json::json!([id.as_str(), at.unix_ms()]))
             .collect();
-        let json =
-            serde_json::to_string(&list).map_err(|error| StoreError::Corrupt(error.to_string()))?;
+        let json = serde_json::Value::Array(list).to_string();
         self.database
             .batch(vec![Statement::new(USED, vec![json.into()])])
             .await

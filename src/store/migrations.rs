@@ -37,10 +37,6 @@ impl<D: Database> Store<D> {
     /// # Errors
     /// [`StoreError`] when a migration fails for another reason than being applied already.
     pub async fn migrate(&self, now: crate::model::Timestamp) -> Result<(), StoreError> {
-        #[derive(serde::Deserialize)]
-        struct Applied {
-            id: i64,
-        }
         let mut results = self
             .database
             .batch(vec![
@@ -48,10 +44,12 @@ impl<D: Database> Store<D> {
                 Statement::new(APPLIED, vec![]),
             ])
             .await?;
-        let applied: Vec<Applied> =
-            super::database::decode(super::database::take(&mut results, 1)?)?;
+        let applied: Vec<i64> = super::database::rows(&mut results, 1)?
+            .iter()
+            .map(|row| row.number("id"))
+            .collect::<Result<_, _>>()?;
         for migration in MIGRATIONS {
-            if applied.iter().any(|row| row.id == migration.id) {
+            if applied.contains(&migration.id) {
                 continue;
             }
             let mut batch = vec![Statement::new(

@@ -1,20 +1,17 @@
 //! Runs: created, claimed, saved with the fence held, found again when nobody holds them.
 
-mod rows;
+mod decode;
 mod save;
 
-use serde::Deserialize;
 use serde_json::Value as Json;
 
 use super::audit::event_statement;
-use super::database::{decode, take};
+use super::database::{row, rows};
 use super::{Database, Statement, Store, StoreError};
 use crate::audit::Event;
 use crate::model::{EntryId, RunId, Timestamp};
 use crate::run::{Limits, Run, RunEvent, RunState, Step, Trigger, Work};
-use rows::{
-    EventRow, IdRow, ParamsRow, RunRow, StepRow, WorkRow, corrupt, into_step, json, parsed, run_id,
-};
+use decode::{into_event, into_run, into_step, into_work, limits_json};
 pub use save::{Save, Saved};
 
 /// The columns of a run, its parameters aside.
@@ -74,12 +71,16 @@ const STEPS: &str = "SELECT s.number, s.stage, s.state, s.items, s.summary, s.at
 /// Binds: run, step.
 const WORK: &str =
     "SELECT method, target, body, bucket, cost FROM run_work WHERE run = ?1 AND number = ?2";
-/// Binds: now (the clock), the scheduler's time, sent to the queue before, how many. Open, held by nobody, due.
+/// Binds: now (the clock), the scheduler's time, sent to the queue before, how many. What [`CLAIM`] would take.
 ///
 /// A run to be cancelled is due at once, whenever its next message is. Those come first that were not sent
-/// for longest, so that runs that may not be taken up yet do not stand before others for ever.
+/// for longest, so that none stands before others for ever.
 const LOST: &str = "SELECT id FROM runs WHERE finished_at IS NULL AND coalesce(lease_until, 0) <= ?1 \
-     AND (cancel_requested = 1 OR (wake_at <= max(?1, ?2) AND enqueued_at <= ?3)) ORDER BY enqueued_at, created_at LIMIT ?4";
+     AND (cancel_requested = 1 OR (wake_at <= max(?1, ?2) AND enqueued_at <= ?3 \
+       AND NOT EXISTS (SELECT 1 FROM jobs j WHERE j.name = runs.job AND j.paused_at IS NOT NULL) \
+       AND NOT EXISTS (SELECT 1 FROM runs o WHERE o.job = runs.job AND o.finished_at IS NULL \
+         AND (o.created_at < runs.created_at OR (o.created_at = runs.created_at AND o.id < runs.id))))) \
+     ORDER BY enqueued_at, created_at LIMIT ?4";
 /// Binds: time, JSON list of ids.
 const MARK_SENT: &str =
     "UPDATE runs SET enqueued_at = ?1 WHERE id IN (SELECT value FROM json_each(?2))";
@@ -106,8 +107,10 @@ const REOPEN: &str = "UPDATE runs SET state = 'queued', reason = NULL, failures 
      calls = 0, finished_at = NULL, expires_at = NULL, started_at = NULL, wake_at = ?2, enqueued_at = ?2, \
      stage = CASE WHEN dry_run = 1 OR stage = 'plan' THEN 'plan' ELSE 'apply' END \
      WHERE id = ?1 AND finished_at IS NOT NULL AND state <> 'succeeded' RETURNING id";
-/// Binds: run. Refused steps are begun anew; only after [`REOPEN`].
-const REOPEN_STEPS: &str = "UPDATE run_steps SET state = 'pending' WHERE run = ?1 AND state = 'refused' \
+/// Binds: run. Refused steps are begun anew, and what may have happened is found out with as many attempts
+/// as before; only after [`REOPEN`].
+const REOPEN_STEPS: &str = "UPDATE run_steps SET state = CASE state WHEN 'refused' THEN 'pending' ELSE state END, attempts = 0 \
+     WHERE run = ?1 AND state IN ('refused', 'unknown') \
      AND EXISTS (SELECT 1 FROM runs r WHERE r.id = ?1 AND r.state = 'queued' AND r.finished_at IS NULL)";
 /// Binds: run, time, message. Only where [`DEAD`] will end it.
 const NOTE_DEAD: &str = "INSERT INTO run_events (run, number, at, message) \
@@ -203,7 +206,7 @@ fn expiry_ms(finished_at: Option<Timestamp>, keep_days: u32) -> Option<i64> {
 }
 
 /// Inserts runs with their parameters and first events. Those whose slot has its run are left out.
-pub(super) fn insert_statements(runs: &[NewRun]) -> Result<Vec<Statement>, StoreError> {
+pub(super) fn insert_statements(runs: &[NewRun]) -> Vec<Statement> {
     let mut rows = Vec::with_capacity(runs.len());
     let mut params = Vec::with_capacity(runs.len());
     let mut events = Vec::with_capacity(runs.len());
@@ -235,29 +238,60 @@ pub(super) fn insert_statements(runs: &[NewRun]) -> Result<Vec<Statement>, Store
             i64::from(run.dry_run),
             state.as_str(),
             run.skipped,
-            json(&run.limits)?,
+            limits_json(run.limits).to_string(),
             now,
             finished_at.map(Timestamp::unix_ms),
             expiry_ms(finished_at, run.limits.keep_days),
         ]));
-        params.push(serde_json::json!([id, json(&run.params)?]));
+        params.push(serde_json::json!([
+            id,
+            Json::Object(run.params.clone()).to_string()
+        ]));
         events.push(serde_json::json!([id, now, message]));
         if run.cancels_others {
             cancels.push(serde_json::json!([run.job, id]));
         }
     }
-    let mut batch = vec![
-        Statement::new(INSERT, vec![json(&rows)?.into()]),
-        Statement::new(INSERT_PARAMS, vec![json(&params)?.into()]),
-        Statement::new(FIRST_EVENTS, vec![json(&events)?.into()]),
-    ];
+    let mut batch = vec![Statement::new(
+        INSERT,
+        vec![Json::Array(rows).to_string().into()],
+    )];
+    // Parameters may be large, and one bound text has its limit.
+    for params in in_bounds(params) {
+        batch.push(Statement::new(
+            INSERT_PARAMS,
+            vec![Json::Array(params).to_string().into()],
+        ));
+    }
+    batch.push(Statement::new(
+        FIRST_EVENTS,
+        vec![Json::Array(events).to_string().into()],
+    ));
     if !cancels.is_empty() {
         batch.push(Statement::new(
             CANCEL_OTHERS,
-            vec![now.into(), json(&cancels)?.into()],
+            vec![now.into(), Json::Array(cancels).to_string().into()],
         ));
     }
-    Ok(batch)
+    batch
+}
+
+/// Cuts rows into groups that one statement can bind.
+fn in_bounds(rows: Vec<Json>) -> Vec<Vec<Json>> {
+    let mut groups: Vec<Vec<Json>> = Vec::new();
+    let mut bytes = save::BOUND_BYTES;
+    for row in rows {
+        let length = row.to_string().len();
+        if bytes + length > save::BOUND_BYTES {
+            groups.push(Vec::new());
+            bytes = 0;
+        }
+        bytes += length;
+        if let Some(group) = groups.last_mut() {
+            group.push(row);
+        }
+    }
+    groups
 }
 
 /// The statements that store, with the intent of a step's call, that the step is begun and the run
@@ -316,7 +350,7 @@ impl<D: Database> Store<D> {
                 ],
             ));
         }
-        batch.extend(insert_statements(std::slice::from_ref(run))?);
+        batch.extend(insert_statements(std::slice::from_ref(run)));
         batch.push(event_statement(std::slice::from_ref(event))?);
         self.database.batch(batch).await.map(drop)
     }
@@ -326,19 +360,13 @@ impl<D: Database> Store<D> {
     /// # Errors
     /// [`StoreError`] when it cannot be read.
     pub async fn keyed_run(&self, owner: &str, key: &str) -> Result<Option<KeyedRun>, StoreError> {
-        #[derive(Deserialize)]
-        struct KeyRow {
-            digest: String,
-            run: String,
-        }
         let statement = Statement::new(READ_KEY, vec![owner.into(), key.into()]);
         let mut results = self.database.batch(vec![statement]).await?;
-        decode::<KeyRow>(take(&mut results, 0)?)?
-            .pop()
-            .map(|row| {
+        row(&mut results, 0)?
+            .map(|mut row| {
                 Ok(KeyedRun {
-                    digest: row.digest,
-                    run: run_id(&row.run)?,
+                    digest: row.text("digest")?,
+                    run: row.parsed("run")?,
                 })
             })
             .transpose()
@@ -401,10 +429,8 @@ impl<D: Database> Store<D> {
     pub async fn work(&self, run: RunId, step: u32) -> Result<Work, StoreError> {
         let statement = Statement::new(WORK, vec![run.to_string().into(), i64::from(step).into()]);
         let mut results = self.database.batch(vec![statement]).await?;
-        decode::<WorkRow>(take(&mut results, 0)?)?
-            .pop()
-            .ok_or_else(|| corrupt(format!("step {step} of run {run} has no work")))?
-            .into_work()
+        let missing = || StoreError::Corrupt(format!("step {step} of run {run} has no work"));
+        into_work(row(&mut results, 0)?.ok_or_else(missing)?)
     }
 
     /// Open runs that are due, are held by nobody and were not sent to the queue since
@@ -429,9 +455,9 @@ impl<D: Database> Store<D> {
             ],
         );
         let mut results = self.database.batch(vec![statement]).await?;
-        decode::<IdRow>(take(&mut results, 0)?)?
-            .iter()
-            .map(|row| run_id(&row.id))
+        rows(&mut results, 0)?
+            .into_iter()
+            .map(|mut row| row.parsed("id"))
             .collect()
     }
 
@@ -443,7 +469,13 @@ impl<D: Database> Store<D> {
         if runs.is_empty() {
             return Ok(());
         }
-        let statement = Statement::new(MARK_SENT, vec![now.unix_ms().into(), json(&runs)?.into()]);
+        let statement = Statement::new(
+            MARK_SENT,
+            vec![
+                now.unix_ms().into(),
+                serde_json::json!(runs).to_string().into(),
+            ],
+        );
         self.database.batch(vec![statement]).await.map(drop)
     }
 
@@ -473,10 +505,7 @@ impl<D: Database> Store<D> {
             ],
         );
         let mut results = self.database.batch(vec![statement]).await?;
-        decode::<RunRow>(take(&mut results, 0)?)?
-            .into_iter()
-            .map(RunRow::into_run)
-            .collect()
+        rows(&mut results, 0)?.into_iter().map(into_run).collect()
     }
 
     /// Events of a run after the one numbered `after`.
@@ -498,8 +527,7 @@ impl<D: Database> Store<D> {
             ],
         );
         let mut results = self.database.batch(vec![statement]).await?;
-        let rows = decode::<EventRow>(take(&mut results, 0)?)?;
-        Ok(rows.into_iter().map(RunEvent::from).collect())
+        rows(&mut results, 0)?.into_iter().map(into_event).collect()
     }
 
     /// Asks for a run to be ended. One batch with the event that tells of it; `false` when it is at
@@ -556,7 +584,7 @@ impl<D: Database> Store<D> {
         ));
         batch.push(event_statement(std::slice::from_ref(event))?);
         let mut results = self.database.batch(batch).await?;
-        Ok(!take(&mut results, 0)?.is_empty())
+        Ok(row(&mut results, 0)?.is_some())
     }
 
     /// Ends a run whose messages failed for good, unless somebody holds it. It is then kept as long as its
@@ -591,7 +619,7 @@ impl<D: Database> Store<D> {
                 ),
             ])
             .await?;
-        Ok(!take(&mut results, 1)?.is_empty())
+        Ok(row(&mut results, 1)?.is_some())
     }
 
     /// Deletes runs that were kept long enough, at most `limit`; gives how many. Two batches.
@@ -602,14 +630,14 @@ impl<D: Database> Store<D> {
         let statement =
             Statement::new(EXPIRED, vec![now.unix_ms().into(), i64::from(limit).into()]);
         let mut results = self.database.batch(vec![statement]).await?;
-        let ids: Vec<String> = decode::<IdRow>(take(&mut results, 0)?)?
+        let ids: Vec<String> = rows(&mut results, 0)?
             .into_iter()
-            .map(|row| row.id)
-            .collect();
+            .map(|mut row| row.text("id"))
+            .collect::<Result<_, _>>()?;
         if ids.is_empty() {
             return Ok(0);
         }
-        let list = json(&ids)?;
+        let list = serde_json::json!(ids).to_string();
         let mut batch = Vec::with_capacity(FORGET.len());
         for sql in FORGET {
             batch.push(Statement::new(sql, vec![list.as_str().into()]));
@@ -620,15 +648,17 @@ impl<D: Database> Store<D> {
 }
 
 fn run_and_steps(results: &mut [Vec<super::Row>]) -> Result<Option<(Run, Vec<Step>)>, StoreError> {
-    let Some(row) = decode::<RunRow>(take(results, 0)?)?.pop() else {
+    let Some(found) = row(results, 0)? else {
         return Ok(None);
     };
-    let mut run = row.into_run()?;
-    let params = decode::<ParamsRow>(take(results, 1)?)?
-        .pop()
-        .ok_or_else(|| corrupt(format!("run {} has no parameters", run.id)))?;
-    run.params = parsed(&params.params)?;
-    let steps = decode::<StepRow>(take(results, 2)?)?
+    let mut run = into_run(found)?;
+    let missing = || StoreError::Corrupt(format!("run {} has no parameters", run.id));
+    let params = row(results, 1)?.ok_or_else(missing)?.json("params")?;
+    let Json::Object(params) = params else {
+        return Err(missing());
+    };
+    run.params = params;
+    let steps = rows(results, 2)?
         .into_iter()
         .map(into_step)
         .collect::<Result<_, _>>()?;

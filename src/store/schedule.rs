@@ -1,9 +1,9 @@
 //! What the scheduler has done, and what it has to know of jobs and of runs that are late.
 
-use serde::Deserialize;
+use serde_json::{Value as Json, json};
 
 use super::audit::event_statement;
-use super::database::{decode, take};
+use super::database::{Columns, row, rows};
 use super::runs::{NewRun, insert_statements};
 use super::{Database, Statement, Store, StoreError};
 use crate::audit::Event;
@@ -48,39 +48,34 @@ const OVERDUE: &str = "SELECT r.id, r.job, r.state, max(r.wake_at, coalesce(r.le
        AND (+o.created_at < r.created_at OR (+o.created_at = r.created_at AND o.id < r.id))) ORDER BY +r.created_at LIMIT 50";
 
 /// What is stored of a job beside the configuration.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobRow {
     /// Its name.
     pub name: String,
     /// Its schedule in one text, so that a change shows.
     pub schedule: String,
-    since: i64,
-    paused_at: Option<i64>,
+    /// Firings after this instant count.
+    pub since: Timestamp,
+    /// When it was paused, if it is.
+    pub paused_at: Option<Timestamp>,
     /// Who paused it.
     pub paused_by: Option<String>,
     /// Firings that got no run of their own.
     pub missed: i64,
-    missed_at: Option<i64>,
+    /// The newest firing that got no run of its own.
+    pub missed_at: Option<Timestamp>,
 }
 
-impl JobRow {
-    /// Firings after this instant count.
-    #[must_use]
-    pub const fn since(&self) -> Timestamp {
-        Timestamp::from_unix_ms(self.since)
-    }
-
-    /// When it was paused, if it is.
-    #[must_use]
-    pub fn paused_at(&self) -> Option<Timestamp> {
-        self.paused_at.map(Timestamp::from_unix_ms)
-    }
-
-    /// The newest firing that got no run of its own.
-    #[must_use]
-    pub fn missed_at(&self) -> Option<Timestamp> {
-        self.missed_at.map(Timestamp::from_unix_ms)
-    }
+fn job_row(mut row: Columns) -> Result<JobRow, StoreError> {
+    Ok(JobRow {
+        name: row.text("name")?,
+        schedule: row.text("schedule")?,
+        since: row.time("since")?,
+        paused_at: row.maybe_time("paused_at")?,
+        paused_by: row.maybe_text("paused_by")?,
+        missed: row.number("missed")?,
+        missed_at: row.maybe_time("missed_at")?,
+    })
 }
 
 /// What a tick begins with.
@@ -129,36 +124,6 @@ pub struct Overdue {
     pub since: Timestamp,
 }
 
-#[derive(Deserialize)]
-struct SchedulerRow {
-    ticked_at: i64,
-    config_version: i64,
-}
-
-#[derive(Deserialize)]
-struct OpenRow {
-    job: String,
-    id: String,
-    open: u32,
-}
-
-#[derive(Deserialize)]
-struct OverdueRow {
-    id: String,
-    job: String,
-    state: String,
-    since: i64,
-}
-
-fn json<T: serde::Serialize>(value: &T) -> Result<String, StoreError> {
-    serde_json::to_string(value).map_err(|error| StoreError::Corrupt(error.to_string()))
-}
-
-fn run_id(text: &str) -> Result<RunId, StoreError> {
-    text.parse()
-        .map_err(|_| StoreError::Corrupt(format!("run {text}")))
-}
-
 impl<D: Database> Store<D> {
     /// What a tick has to know. One batch.
     ///
@@ -173,20 +138,23 @@ impl<D: Database> Store<D> {
                 Statement::new(OPEN, vec![]),
             ])
             .await?;
-        let row = decode::<SchedulerRow>(take(&mut results, 0)?)?
-            .pop()
+        let state = row(&mut results, 0)?
             .ok_or_else(|| StoreError::Corrupt("the scheduler row is missing".to_owned()))?;
+        let ticked_at = state.time("ticked_at")?;
         Ok(Tick {
-            ticked_at: (row.ticked_at > 0).then(|| Timestamp::from_unix_ms(row.ticked_at)),
-            config_version: row.config_version,
-            jobs: decode(take(&mut results, 1)?)?,
-            open: decode::<OpenRow>(take(&mut results, 2)?)?
+            ticked_at: (ticked_at.unix_ms() > 0).then_some(ticked_at),
+            config_version: state.number("config_version")?,
+            jobs: rows(&mut results, 1)?
                 .into_iter()
-                .map(|row| {
+                .map(job_row)
+                .collect::<Result<_, _>>()?,
+            open: rows(&mut results, 2)?
+                .into_iter()
+                .map(|mut row| {
                     Ok(OpenRuns {
-                        oldest: run_id(&row.id)?,
-                        job: row.job,
-                        count: row.open,
+                        job: row.text("job")?,
+                        oldest: row.parsed("id")?,
+                        count: row.count("open")?,
                     })
                 })
                 .collect::<Result<_, StoreError>>()?,
@@ -204,21 +172,19 @@ impl<D: Database> Store<D> {
         config_version: i64,
         since: Timestamp,
     ) -> Result<Vec<JobRow>, StoreError> {
-        let rows: Vec<(&str, &str)> = jobs
-            .iter()
-            .map(|job| (job.name, job.schedule.as_str()))
-            .collect();
-        let names: Vec<&str> = jobs.iter().map(|job| job.name).collect();
+        let schedules = jobs.iter().map(|job| json!([job.name, job.schedule]));
+        let schedules = Json::Array(schedules.collect()).to_string();
+        let names = Json::Array(jobs.iter().map(|job| json!(job.name)).collect()).to_string();
         let mut results = self
             .database
             .batch(vec![
-                Statement::new(SYNC, vec![json(&rows)?.into(), since.unix_ms().into()]),
-                Statement::new(DROP_OTHERS, vec![json(&names)?.into()]),
+                Statement::new(SYNC, vec![schedules.into(), since.unix_ms().into()]),
+                Statement::new(DROP_OTHERS, vec![names.into()]),
                 Statement::new(SYNCED, vec![config_version.into()]),
                 Statement::new(READ_JOBS, vec![]),
             ])
             .await?;
-        decode(take(&mut results, 3)?)
+        rows(&mut results, 3)?.into_iter().map(job_row).collect()
     }
 
     /// Creates the runs of a tick, counts what was missed and notes the tick. One batch; however
@@ -235,16 +201,16 @@ impl<D: Database> Store<D> {
         let mut batch = if runs.is_empty() {
             Vec::new()
         } else {
-            insert_statements(runs)?
+            insert_statements(runs)
         };
         if !missed.is_empty() {
-            let rows: Vec<(&str, u32, i64)> = missed
+            let rows = missed
                 .iter()
-                .map(|(name, count, newest)| (*name, *count, newest.unix_ms()))
-                .collect();
+                .map(|(name, count, newest)| json!([name, count, newest.unix_ms()]));
+            let rows = Json::Array(rows.collect()).to_string();
             batch.push(Statement::new(
                 MISSED,
-                vec![json(&rows)?.into(), tick.unix_ms().into()],
+                vec![rows.into(), tick.unix_ms().into()],
             ));
         }
         batch.push(Statement::new(TICKED, vec![tick.unix_ms().into()]));
@@ -291,14 +257,14 @@ impl<D: Database> Store<D> {
             vec![now.unix_ms().into(), due_before.unix_ms().into()],
         );
         let mut results = self.database.batch(vec![statement]).await?;
-        decode::<OverdueRow>(take(&mut results, 0)?)?
+        rows(&mut results, 0)?
             .into_iter()
-            .map(|row| {
+            .map(|mut row| {
                 Ok(Overdue {
-                    run: run_id(&row.id)?,
-                    job: row.job,
-                    was_running: row.state == "running",
-                    since: Timestamp::from_unix_ms(row.since),
+                    run: row.parsed("id")?,
+                    job: row.text("job")?,
+                    was_running: row.text("state")? == "running",
+                    since: row.time("since")?,
                 })
             })
             .collect()

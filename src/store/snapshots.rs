@@ -1,8 +1,6 @@
 //! What is known of snapshots; their content is in the blob store.
 
-use serde::{Deserialize, Serialize};
-
-use super::database::{decode, take};
+use super::database::{Columns, row, rows};
 use super::{Database, Statement, Store, StoreError};
 use crate::model::{RunId, SnapshotId, Timestamp, ZoneId};
 
@@ -26,7 +24,7 @@ const GIVEN_UP: &str = "SELECT id, chunks FROM snapshots WHERE job = ?1 AND dele
 const FORGET: &str = "DELETE FROM snapshots WHERE id = ?1 AND deleted_at IS NOT NULL";
 
 /// A snapshot of a zone's records.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
     /// Its id.
     pub id: SnapshotId,
@@ -45,7 +43,6 @@ pub struct Snapshot {
     /// How many records it holds.
     pub records: u32,
     /// In how many blobs they are.
-    #[serde(skip)]
     pub chunks: u32,
     /// How large they are together.
     pub bytes: u64,
@@ -53,37 +50,20 @@ pub struct Snapshot {
     pub digest: String,
 }
 
-#[derive(Deserialize)]
-struct SnapshotRow {
-    id: SnapshotId,
-    zone: ZoneId,
-    zone_name: String,
-    job: String,
-    run: RunId,
-    run_as: String,
-    taken_at: i64,
-    records: u32,
-    chunks: u32,
-    bytes: u64,
-    digest: String,
-}
-
-impl From<SnapshotRow> for Snapshot {
-    fn from(row: SnapshotRow) -> Self {
-        Self {
-            id: row.id,
-            zone: row.zone,
-            zone_name: row.zone_name,
-            job: row.job,
-            run: row.run,
-            run_as: row.run_as,
-            taken_at: Timestamp::from_unix_ms(row.taken_at),
-            records: row.records,
-            chunks: row.chunks,
-            bytes: row.bytes,
-            digest: row.digest,
-        }
-    }
+fn into_snapshot(mut row: Columns) -> Result<Snapshot, StoreError> {
+    Ok(Snapshot {
+        id: row.parsed("id")?,
+        zone: row.parsed("zone")?,
+        zone_name: row.text("zone_name")?,
+        job: row.text("job")?,
+        run: row.parsed("run")?,
+        run_as: row.text("run_as")?,
+        taken_at: row.time("taken_at")?,
+        records: row.count("records")?,
+        chunks: row.count("chunks")?,
+        bytes: u64::try_from(row.number("bytes")?).unwrap_or_default(),
+        digest: row.text("digest")?,
+    })
 }
 
 impl<D: Database> Store<D> {
@@ -120,9 +100,7 @@ impl<D: Database> Store<D> {
     pub async fn snapshot(&self, id: SnapshotId) -> Result<Option<Snapshot>, StoreError> {
         let statement = Statement::new(READ, vec![id.to_string().into()]);
         let mut results = self.database.batch(vec![statement]).await?;
-        Ok(decode::<SnapshotRow>(take(&mut results, 0)?)?
-            .pop()
-            .map(Snapshot::from))
+        row(&mut results, 0)?.map(into_snapshot).transpose()
     }
 
     /// Snapshots, newest first, of one zone (id or name) or of all.
@@ -145,10 +123,10 @@ impl<D: Database> Store<D> {
             ],
         );
         let mut results = self.database.batch(vec![statement]).await?;
-        Ok(decode::<SnapshotRow>(take(&mut results, 0)?)?
+        rows(&mut results, 0)?
             .into_iter()
-            .map(Snapshot::from)
-            .collect())
+            .map(into_snapshot)
+            .collect()
     }
 
     /// Gives up all but the newest `keep` snapshots of a job and zone. One statement.
@@ -184,17 +162,12 @@ impl<D: Database> Store<D> {
         job: &str,
         limit: u32,
     ) -> Result<Vec<(SnapshotId, u32)>, StoreError> {
-        #[derive(Deserialize)]
-        struct GivenUp {
-            id: SnapshotId,
-            chunks: u32,
-        }
         let statement = Statement::new(GIVEN_UP, vec![job.into(), i64::from(limit).into()]);
         let mut results = self.database.batch(vec![statement]).await?;
-        Ok(decode::<GivenUp>(take(&mut results, 0)?)?
+        rows(&mut results, 0)?
             .into_iter()
-            .map(|row| (row.id, row.chunks))
-            .collect())
+            .map(|mut row| Ok((row.parsed("id")?, row.count("chunks")?)))
+            .collect()
     }
 
     /// Forgets a snapshot that was given up and whose blobs are gone. One statement.

@@ -201,7 +201,11 @@ fn known_records(difference: &Difference) -> BTreeMap<String, (Fingerprint, Fing
         let after = Fingerprint::of(&change.after.to_create());
         (change.before.id.clone(), (before, after))
     });
-    deletes.chain(changes).collect()
+    let mut known = BTreeMap::new();
+    for (id, states) in deletes.chain(changes) {
+        known.insert(id, states);
+    }
+    known
 }
 
 /// The state of the records after a batch.

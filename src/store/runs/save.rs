@@ -1,13 +1,11 @@
 //! What a run's holder stores of it: the plan, and every change.
 
-use serde::Deserialize;
 use serde_json::Value as Json;
 
 use super::super::audit::outcome_statements;
-use super::super::database::{decode, take};
+use super::super::database::row;
 use super::super::{Database, Statement, Store, StoreError};
 use super::expiry_ms;
-use super::rows::{IdRow, json, run_id};
 use crate::audit::OutcomeRow;
 use crate::model::{RunId, Timestamp};
 use crate::run::{NewStep, Run, StepState, Work};
@@ -42,7 +40,7 @@ const NEXT_IN_LINE: &str = "SELECT id FROM runs WHERE job = ?1 AND finished_at I
      ORDER BY created_at, id LIMIT 1";
 /// Bytes of work bound to one statement at the most, before JSON escapes them: D1 takes 2 MB
 /// (<https://developers.cloudflare.com/d1/platform/limits/>).
-const BOUND_BYTES: usize = 1_000_000;
+pub(super) const BOUND_BYTES: usize = 1_000_000;
 
 /// What is stored of a run's progress, together or not at all.
 #[derive(Debug, Clone, Copy)]
@@ -77,18 +75,13 @@ pub enum Saved {
     Lost,
 }
 
-#[derive(Deserialize)]
-struct SavedRow {
-    cancel_requested: i64,
-}
-
 impl<D: Database> Store<D> {
     /// Stores a plan in the place of what was not begun of the one before, and the run with it. One batch.
     ///
     /// # Errors
     /// [`StoreError`] when the database failed; it may have been stored all the same.
     pub async fn save_plan(&self, save: &Save<'_>, steps: &[NewStep]) -> Result<Saved, StoreError> {
-        let batch = plan_statements(save.run, steps)?;
+        let batch = plan_statements(save.run, steps);
         self.save_after(batch, save).await
     }
 
@@ -142,8 +135,8 @@ impl<D: Database> Store<D> {
                 run.state.as_str().into(),
                 run.stage.as_str().into(),
                 run.reason.clone().into(),
-                run.basis.as_ref().map(json).transpose()?.into(),
-                run.result.as_ref().map(json).transpose()?.into(),
+                run.basis.as_ref().map(Json::to_string).into(),
+                run.result.as_ref().map(Json::to_string).into(),
                 i64::from(run.failures).into(),
                 i64::from(run.replans).into(),
                 i64::from(run.calls).into(),
@@ -163,22 +156,23 @@ impl<D: Database> Store<D> {
             ));
         }
         let mut results = self.database.batch(batch).await?;
-        let Some(row) = decode::<SavedRow>(take(&mut results, saved_at)?)?.pop() else {
+        let Some(saved) = row(&mut results, saved_at)? else {
             return Ok(Saved::Lost);
         };
-        let next = match results.get_mut(saved_at + 1) {
-            Some(rows) => decode::<IdRow>(std::mem::take(rows))?.pop(),
-            None => None,
+        let next = if run.finished_at.is_some() {
+            row(&mut results, saved_at + 1)?
+        } else {
+            None
         };
         Ok(Saved::Held {
-            cancel_requested: row.cancel_requested != 0,
-            next: next.map(|row| run_id(&row.id)).transpose()?,
+            cancel_requested: saved.flag("cancel_requested")?,
+            next: next.map(|mut row| row.parsed("id")).transpose()?,
         })
     }
 }
 
 /// The statements that put a plan's steps in the place of those that were not begun.
-fn plan_statements(run: &Run, steps: &[NewStep]) -> Result<Vec<Statement>, StoreError> {
+fn plan_statements(run: &Run, steps: &[NewStep]) -> Vec<Statement> {
     let id = run.id.to_string();
     let fence = run.fence;
     let mut heads = Vec::with_capacity(steps.len());
@@ -228,16 +222,20 @@ fn plan_statements(run: &Run, steps: &[NewStep]) -> Result<Vec<Statement>, Store
             vec![
                 id.as_str().into(),
                 fence.into(),
-                json(&heads)?.into(),
+                Json::Array(heads).to_string().into(),
                 i64::from(run.replans).into(),
             ],
         ),
     ];
-    for group in &groups {
+    for group in groups {
         batch.push(Statement::new(
             INSERT_WORK,
-            vec![id.as_str().into(), fence.into(), json(group)?.into()],
+            vec![
+                id.as_str().into(),
+                fence.into(),
+                Json::Array(group).to_string().into(),
+            ],
         ));
     }
-    Ok(batch)
+    batch
 }

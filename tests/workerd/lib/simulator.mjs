@@ -73,6 +73,11 @@ export class Simulator {
     return this.#control("POST", "clock", { advance_secs: secs });
   }
 
+  /** Adds `count` records of all shapes to a zone. */
+  fill(zone, count) {
+    return this.#control("POST", `zones/${zone}/fill`, { count });
+  }
+
   reset() {
     return this.#control("POST", "reset");
   }
