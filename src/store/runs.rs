@@ -79,7 +79,7 @@ const LOST: &str = "SELECT id FROM runs WHERE finished_at IS NULL AND coalesce(l
      AND (cancel_requested = 1 OR (wake_at <= max(?1, ?2) AND enqueued_at <= ?3 \
        AND NOT EXISTS (SELECT 1 FROM jobs j WHERE j.name = runs.job AND j.paused_at IS NOT NULL) \
        AND NOT EXISTS (SELECT 1 FROM runs o WHERE o.job = runs.job AND o.finished_at IS NULL \
-         AND (o.created_at < runs.created_at OR (o.created_at = runs.created_at AND o.id < runs.id))))) \
+         AND (+o.created_at < runs.created_at OR (+o.created_at = runs.created_at AND o.id < runs.id))))) \
      ORDER BY enqueued_at, created_at LIMIT ?4";
 /// Binds: time, JSON list of ids.
 const MARK_SENT: &str =
