@@ -422,7 +422,7 @@ fn a_run_is_not_started_with_what_does_not_fit_or_is_not_allowed() {
         "The field `params.zones[1]` names \"example.edu\", and there is no such zone. Nothing was started.",
     );
     works.apply_all(
-        "[[principals]]\nname = \"bot\"\nkind = \"internal\"\n[[jobs]]\nname = \"purge\"\nkind = \"cache.purge\"\nrun_as = \"bot\"\nparams = { zones = [\"example.com\"], tags = [\"a\"] }\n",
+        "[[principals]]\nname = \"bot\"\nkind = \"internal\"\n[[grants]]\nname = \"see\"\nprincipals = [\"bot\"]\neffect = \"allow\"\npermissions = [\"Zone Read\"]\nzones = [\"example.com\"]\n[[jobs]]\nname = \"purge\"\nkind = \"cache.purge\"\nrun_as = \"bot\"\nparams = { zones = [\"example.com\"], tags = [\"a\"] }\n",
     );
     let (status, answer) = works.api("POST /api/v1/jobs/purge/runs", &json!({}));
     let message = answer["errors"][0]["message"].as_str().unwrap();
