@@ -55,18 +55,19 @@ impl<D: Database, P: Platform> Gateway<'_, D, P> {
         let state = self.store.begin_tick().await.map_err(failed)?;
         let document = &snapshot.config.document;
         let alarms = alarms(self.store, document, now).await.map_err(failed)?;
+        let names: Vec<&str> = document.jobs.iter().map(|job| job.name.as_str()).collect();
+        let last_runs = self.store.last_runs(&names).await.map_err(failed)?;
         let mut items = Vec::new();
         for job in &document.jobs {
             if name.is_some_and(|name| name != job.name) {
                 continue;
             }
             let row = state.jobs.iter().find(|row| row.name == job.name);
-            let last = self.store.runs(Some(&job.name), None, None, 1).await;
             let next_run_at = job.schedule.as_deref().and_then(|expression| {
                 let schedule = Schedule::parse(expression, job.timezone.as_deref()).ok()?;
                 schedule.next_after(self.world, now)
             });
-            let last = last.map_err(failed)?.pop();
+            let last = last_runs.iter().find(|run| run.job == job.name);
             let is_of_job = |alarm: &&Alarm| alarm.job.as_deref() == Some(&job.name);
             let open = state.open.iter().find(|open| open.job == job.name);
             let facts = json!({
@@ -74,7 +75,7 @@ impl<D: Database, P: Platform> Gateway<'_, D, P> {
                 "paused_at": row.and_then(|row| row.paused_at),
                 "paused_by": row.and_then(|row| row.paused_by.clone()),
                 "next_run_at": next_run_at,
-                "last_run": last.map(|run| shown(&run, now)),
+                "last_run": last.map(|run| shown(run, now)),
                 "open_runs": open.map_or(0, |open| open.count),
                 "missed": row.map_or(0, |row| row.missed),
                 "alarms": alarms.iter().filter(is_of_job).map(shown_alarm).collect::<Vec<_>>(),

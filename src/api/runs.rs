@@ -312,6 +312,20 @@ impl<D: Database, P: Platform> Gateway<'_, D, P> {
                 format!("The run cannot be retried: it {}.", described(run.state)),
             ));
         }
+        let now = self.world.now();
+        let failed = |error| self.store_failed("retry a run", &error);
+        let snapshot = self.view.current(self.store, now).await.map_err(failed)?;
+        let jobs = &snapshot.config.document.jobs;
+        if !jobs
+            .iter()
+            .any(|job| job.name == run.job && job.run_as == run.run_as)
+        {
+            let message = format!(
+                "The run cannot be retried: the configuration has no job {} that runs as {} any more.",
+                run.job, run.run_as
+            );
+            return Err(Refusal::new(Code::InvalidParams, message));
+        }
         let action = Action::new(format!("retry run {} of job {}", run.id, run.job));
         let mut event = self.change_event(call, "zonekeeper-run-retry", admitted, action);
         event.run = Some(run.id);

@@ -6,6 +6,7 @@
 
 use http::StatusCode;
 
+use super::authorize::Plan;
 use super::call::{Authenticated, Received, Step};
 use super::deps::{After, Finished, Gateway, Reply, World};
 use super::inbound::{Inbound, Verb};
@@ -89,6 +90,8 @@ pub enum Carried<R> {
         row: Option<OutcomeRow>,
         /// What is to be stored of a read.
         events: Vec<Event>,
+        /// Whether it is a list that shows some records only, as the principal's grants do.
+        is_partial: bool,
     },
 }
 
@@ -130,8 +133,9 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
         };
         match steps.await {
             Ok(call) => {
+                let is_partial = matches!(call.plan, Plan::FilteredRecords);
                 let finished = self.execute(call).await;
-                self.ended(finished).await
+                self.ended(finished, is_partial).await
             }
             Err(stopped) => {
                 let refusal = stopped.refusal.clone();
@@ -184,7 +188,11 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
     }
 
     /// Reads what came back, as nobody else will.
-    async fn ended(&self, finished: Finished<W::Response>) -> Carried<W::Response> {
+    async fn ended(
+        &self,
+        finished: Finished<W::Response>,
+        is_partial: bool,
+    ) -> Carried<W::Response> {
         let mut row = None;
         let mut events = Vec::new();
         for after in finished.after {
@@ -250,6 +258,7 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
             response,
             row,
             events,
+            is_partial,
         }
     }
 }

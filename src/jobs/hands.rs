@@ -6,6 +6,7 @@ use std::cell::{Cell, RefCell};
 
 use futures_util::future::LocalBoxFuture;
 
+use super::engine::LEASE_MS;
 use super::kind::{Task, Trouble};
 use super::platform::Platform;
 use crate::audit::Event;
@@ -13,12 +14,15 @@ use crate::catalog::Method;
 use crate::gateway::{Acting, Carried, Gateway};
 use crate::model::{RunId, SnapshotId, Timestamp, ZoneId};
 use crate::run::Run;
-use crate::store::{Database, Snapshot, StoreError};
+use crate::store::{Database, Hold, Snapshot, StoreError};
 use crate::upstream::{Envelope, Outcome};
 
 /// Milliseconds Cloudflare refuses everything for once its limit is passed
 /// (<https://developers.cloudflare.com/fundamentals/api/reference/limits/>).
 pub(super) const BLOCK_MS: i64 = 300_000;
+
+/// A run that is read for is held on after so long.
+const HOLD_ON_AFTER_MS: i64 = 15_000;
 
 /// Reading as a principal, and blobs.
 pub trait Reads {
@@ -31,6 +35,9 @@ pub trait Reads {
     /// Reads from the v4 API as the principal, through the same gate as everybody. `target` is path
     /// below `/client/v4` and query. Gives the answer's envelope.
     fn read(&self, target: String) -> Task<'_, Envelope>;
+
+    /// Whether a list that was read showed some records only, as the principal may not see all.
+    fn saw_part(&self) -> bool;
 
     /// Reads a blob that must be there; a copy that is not there yet is a reason to wait.
     fn blob<'a>(&'a self, key: &'a str) -> Task<'a, Vec<u8>>;
@@ -75,6 +82,9 @@ pub struct Reader<'a, D, P> {
     credential: String,
     run: Option<RunId>,
     calls: Cell<u32>,
+    saw_part: Cell<bool>,
+    /// The fence of the run that is held meanwhile, and since when.
+    held: Option<(i64, Cell<Timestamp>)>,
     events: RefCell<Vec<Event>>,
 }
 
@@ -101,10 +111,9 @@ pub(super) fn credential_of(run: &Run) -> String {
 impl<'a, D: Database, P: Platform> Desk<'a, D, P> {
     /// Hands for `run`.
     pub(super) fn new(gateway: &Gateway<'a, D, P>, run: &'a Run) -> Self {
-        Self {
-            reader: Reader::new(gateway, &run.run_as, credential_of(run), Some(run.id)),
-            run,
-        }
+        let mut reader = Reader::new(gateway, &run.run_as, credential_of(run), Some(run.id));
+        reader.held = Some((run.fence, Cell::new(gateway.world.now())));
+        Self { reader, run }
     }
 
     /// See [`Reader::put_down`].
@@ -133,6 +142,8 @@ impl<'a, D: Database, P: Platform> Reader<'a, D, P> {
             credential,
             run,
             calls: Cell::new(0),
+            saw_part: Cell::new(false),
+            held: None,
             events: RefCell::default(),
         }
     }
@@ -160,7 +171,25 @@ impl<'a, D: Database, P: Platform> Reader<'a, D, P> {
         Ok(self.calls.get())
     }
 
+    /// Holds the run on while it is read for, so that a slow Cloudflare does not make another take it up.
+    async fn hold_on(&self) -> Result<(), Trouble> {
+        let now = self.gateway.world.now();
+        if let (Some(run), Some((fence, since))) = (self.run, &self.held)
+            && now.ms_since(since.get()) >= HOLD_ON_AFTER_MS
+        {
+            let hold = Hold {
+                run,
+                fence: *fence,
+                lease_until: now.plus_ms(LEASE_MS),
+            };
+            self.gateway.store.hold_on(hold).await.map_err(stored)?;
+            since.set(now);
+        }
+        Ok(())
+    }
+
     async fn read_through(&self, target: &str) -> Result<Envelope, Trouble> {
+        self.hold_on().await?;
         let acting = Acting {
             principal: self.principal,
             credential: &self.credential,
@@ -182,8 +211,10 @@ impl<'a, D: Database, P: Platform> Reader<'a, D, P> {
                 body,
                 row,
                 events,
+                is_partial,
                 ..
             } => {
+                self.saw_part.set(self.saw_part.get() || is_partial);
                 let made = row.as_ref().map_or_else(
                     || events.iter().map(|event| event.upstream_calls).sum(),
                     |row| row.upstream_calls,
@@ -236,6 +267,10 @@ impl<D: Database, P: Platform> Reads for Reader<'_, D, P> {
         Box::pin(async move { self.read_through(&target).await })
     }
 
+    fn saw_part(&self) -> bool {
+        self.saw_part.get()
+    }
+
     fn blob<'a>(&'a self, key: &'a str) -> Task<'a, Vec<u8>> {
         Box::pin(async move {
             let blob = blobs(self.gateway.world.blob(key)).await?;
@@ -255,6 +290,10 @@ impl<D: Database, P: Platform> Reads for Desk<'_, D, P> {
 
     fn read(&self, target: String) -> Task<'_, Envelope> {
         self.reader.read(target)
+    }
+
+    fn saw_part(&self) -> bool {
+        self.reader.saw_part()
     }
 
     fn blob<'a>(&'a self, key: &'a str) -> Task<'a, Vec<u8>> {

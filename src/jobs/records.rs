@@ -29,10 +29,20 @@ pub(super) async fn read_page(
         ))
     };
     let envelope = reads.read(target).await?;
+    if reads.saw_part() {
+        // What is not seen would be missing from a snapshot, and gone after a restore.
+        return Err(Trouble::Impossible(format!(
+            "{} may see only some records of zone {zone}; a grant of DNS Read without conditions is needed.",
+            reads.principal()
+        )));
+    }
     let list = envelope
         .into_page()
         .ok_or_else(|| unreadable("the answer is no list"))?;
-    let total = list.info.total_count.unwrap_or(list.items.len() as u64);
+    let total = list
+        .info
+        .total_count
+        .ok_or_else(|| unreadable("it has no count"))?;
     let mut records = Vec::with_capacity(list.items.len());
     for item in list.items {
         let record = Record::from_api(item.get());

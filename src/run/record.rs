@@ -204,13 +204,25 @@ pub struct Run {
 }
 
 impl Run {
-    /// When it must have ended; `None` before it was first taken up.
+    /// When it must have ended; `None` before it was first taken up. The wait for its verification does
+    /// not count.
     #[must_use]
     pub fn deadline(&self) -> Option<Timestamp> {
-        Some(
-            self.started_at?
-                .plus_ms(i64::from(self.limits.timeout_secs) * 1000),
-        )
+        let waits_secs = match self.stage {
+            Stage::Verify => self.verify_after_secs(),
+            Stage::Plan | Stage::Apply => 0,
+        };
+        let secs = i64::from(self.limits.timeout_secs) + waits_secs;
+        Some(self.started_at?.plus_ms(secs * 1000))
+    }
+
+    /// Seconds between the last step of its plan and its verification.
+    #[must_use]
+    pub fn verify_after_secs(&self) -> i64 {
+        self.basis
+            .as_ref()
+            .and_then(|basis| basis.get("verify_after_secs")?.as_i64())
+            .unwrap_or_default()
     }
 }
 

@@ -93,6 +93,13 @@ const LIST: &str = concat!(
     " FROM runs WHERE (?1 IS NULL OR job = ?1) AND (?2 IS NULL OR state = ?2) \
      AND (created_at < ?3 OR (created_at = ?3 AND id < ?4)) ORDER BY created_at DESC, id DESC LIMIT ?5"
 );
+/// Binds: a JSON list of jobs. The newest run of each.
+const LAST: &str = concat!(
+    "SELECT ",
+    run_columns!(),
+    " FROM json_each(?1) j JOIN runs ON runs.id = (SELECT id FROM runs r WHERE r.job = j.value \
+     ORDER BY created_at DESC, id DESC LIMIT 1)"
+);
 /// Binds: run, after number, how many.
 const EVENTS: &str = "SELECT number, at, message FROM run_events WHERE run = ?1 AND number > ?2 ORDER BY number LIMIT ?3";
 /// Binds: run, time. Gives its job when it is open.
@@ -102,10 +109,11 @@ const REQUEST_CANCEL: &str = "UPDATE runs SET cancel_requested = 1, wake_at = mi
 const NOTE: &str = "INSERT INTO run_events (run, number, at, message) \
      SELECT id, (SELECT coalesce(max(number), 0) + 1 FROM run_events WHERE run = ?1), ?2, ?3 FROM runs WHERE id = ?1";
 /// Binds: run, time. A run that ended otherwise than well goes on from where it ended: from its plan if it
-/// has none, from the first step that is not done otherwise.
+/// has none, from the first step that is not done otherwise. One that was planned anew too often is planned once more.
 const REOPEN: &str = "UPDATE runs SET state = 'queued', reason = NULL, failures = 0, cancel_requested = 0, fence = fence + 1, lease_until = NULL, \
      calls = 0, finished_at = NULL, expires_at = NULL, started_at = NULL, wake_at = ?2, enqueued_at = ?2, \
-     stage = CASE WHEN dry_run = 1 OR stage = 'plan' THEN 'plan' ELSE 'apply' END \
+     stage = CASE WHEN dry_run = 1 OR stage = 'plan' OR replans % 4 = 3 THEN 'plan' ELSE 'apply' END, \
+     replans = CASE WHEN replans % 4 = 3 THEN replans + 1 ELSE replans END \
      WHERE id = ?1 AND finished_at IS NOT NULL AND state <> 'succeeded' RETURNING id";
 /// Binds: run. Refused steps are begun anew, and what may have happened is found out with as many attempts
 /// as before; only after [`REOPEN`].
@@ -422,6 +430,22 @@ impl<D: Database> Store<D> {
         run_and_steps(&mut results)
     }
 
+    /// Holds a run on, if it is still held with this fence. One statement.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database failed.
+    pub async fn hold_on(&self, hold: Hold) -> Result<(), StoreError> {
+        let statement = Statement::new(
+            RENEW,
+            vec![
+                hold.run.to_string().into(),
+                hold.fence.into(),
+                hold.lease_until.unix_ms().into(),
+            ],
+        );
+        self.database.batch(vec![statement]).await.map(drop)
+    }
+
     /// What a step does. One statement.
     ///
     /// # Errors
@@ -505,6 +529,19 @@ impl<D: Database> Store<D> {
             ],
         );
         let mut results = self.database.batch(vec![statement]).await?;
+        rows(&mut results, 0)?.into_iter().map(into_run).collect()
+    }
+
+    /// The newest run of each of these jobs, where it has one; parameters are left out. One statement.
+    ///
+    /// # Errors
+    /// [`StoreError`] when they cannot be read.
+    pub async fn last_runs(&self, jobs: &[&str]) -> Result<Vec<Run>, StoreError> {
+        let jobs = serde_json::json!(jobs).to_string();
+        let mut results = self
+            .database
+            .batch(vec![Statement::new(LAST, vec![jobs.into()])])
+            .await?;
         rows(&mut results, 0)?.into_iter().map(into_run).collect()
     }
 

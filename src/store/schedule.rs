@@ -21,6 +21,9 @@ const SYNC: &str = "INSERT INTO jobs (name, schedule, since, missed) SELECT valu
      WHERE schedule <> excluded.schedule";
 /// Binds: JSON list of names. A job that is gone takes its pause with it.
 const DROP_OTHERS: &str = "DELETE FROM jobs WHERE name NOT IN (SELECT value FROM json_each(?1))";
+/// Binds: JSON list of names. Open runs of a job that is gone end, also those that its pause kept back.
+const CANCEL_OTHERS: &str = "UPDATE runs SET cancel_requested = 1, enqueued_at = 0 WHERE finished_at IS NULL \
+     AND job NOT IN (SELECT value FROM json_each(?1))";
 /// Binds: version.
 const SYNCED: &str =
     "UPDATE scheduler SET config_version = ?1 WHERE id = 1 AND config_version < ?1";
@@ -179,12 +182,13 @@ impl<D: Database> Store<D> {
             .database
             .batch(vec![
                 Statement::new(SYNC, vec![schedules.into(), since.unix_ms().into()]),
-                Statement::new(DROP_OTHERS, vec![names.into()]),
+                Statement::new(DROP_OTHERS, vec![names.as_str().into()]),
+                Statement::new(CANCEL_OTHERS, vec![names.into()]),
                 Statement::new(SYNCED, vec![config_version.into()]),
                 Statement::new(READ_JOBS, vec![]),
             ])
             .await?;
-        rows(&mut results, 3)?.into_iter().map(job_row).collect()
+        rows(&mut results, 4)?.into_iter().map(job_row).collect()
     }
 
     /// Creates the runs of a tick, counts what was missed and notes the tick. One batch; however

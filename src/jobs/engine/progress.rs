@@ -108,11 +108,28 @@ impl<D: Database, P: Platform> Held<'_, '_, D, P> {
         steps: &Changes<'_>,
         row: Option<&OutcomeRow>,
     ) -> Result<Turn, Stopped> {
+        let (state, reason) = match self.unresolved(steps) {
+            Some(number) if matches!(state, RunState::Failed | RunState::Cancelled) => {
+                let more = format!("{reason} Could not confirm whether step {number} happened.");
+                (RunState::Unknown, more)
+            }
+            _ => (state, reason),
+        };
         self.run.state = state;
         self.run.finished_at = Some(self.now());
         self.events.push(reason.clone());
         self.run.reason = Some(reason);
         self.store_progress(steps, row).await
+    }
+
+    /// A step that may have happened, once `changes` are stored.
+    fn unresolved(&self, changes: &Changes<'_>) -> Option<u32> {
+        let is_open = |state| matches!(state, StepState::Sent | StepState::Unknown);
+        let open = self.steps.iter().find(|step| {
+            let change = changes.iter().find(|(number, ..)| *number == step.number);
+            is_open(change.map_or(step.state, |(_, state, _)| *state))
+        });
+        open.map(|step| step.number)
     }
 
     pub(super) async fn store_progress(

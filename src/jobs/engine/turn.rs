@@ -1,7 +1,7 @@
 //! What is done next with a run that is held: plan, carry out a step, verify, conclude.
 
 use super::super::hands::Desk;
-use super::super::kind::{JobKind, KindInfo, Plan, Verified};
+use super::super::kind::{JobKind, KindInfo, Plan, Trouble, Verified};
 use super::super::platform::Platform;
 use super::{Engine, SUBREQUESTS, Stopped};
 use crate::model::Timestamp;
@@ -11,7 +11,12 @@ use crate::store::{Database, Save};
 /// Subrequests one turn may need at the least, its end included.
 const RESERVE: u32 = 10;
 /// How often a run is planned anew because the world was not as it was planned from.
+///
+/// Plans are counted on when a run is retried, which gives it as many again; the statement that does so
+/// knows the number.
 const MAX_REPLANS: u32 = 3;
+/// Steps of a plan at the most.
+const MAX_STEPS: usize = 5_000;
 /// A plan, or a look at the world, is believed for so long.
 const FRESH_MS: i64 = 10_000;
 
@@ -133,6 +138,13 @@ impl<D: Database, P: Platform> Held<'_, '_, D, P> {
             Ok(plan) => plan,
             Err(trouble) => return self.trouble(trouble).await,
         };
+        if plan.steps.len() > MAX_STEPS {
+            let message = format!(
+                "The plan has {} steps; a run has at most {MAX_STEPS}. Cut the job into several.",
+                plan.steps.len()
+            );
+            return self.trouble(Trouble::Impossible(message)).await;
+        }
         let now = self.now();
         let Plan {
             steps,
@@ -190,7 +202,7 @@ impl<D: Database, P: Platform> Held<'_, '_, D, P> {
 
     /// The world is not as it was planned from.
     pub(super) async fn plan_anew(&mut self, how: String) -> Result<Turn, Stopped> {
-        if self.run.replans >= MAX_REPLANS {
+        if self.run.replans % (MAX_REPLANS + 1) == MAX_REPLANS {
             let reason = format!("The run was given up, as it kept finding another state: {how}");
             return self.finish(RunState::Failed, reason, &[], None).await;
         }
@@ -207,12 +219,7 @@ impl<D: Database, P: Platform> Held<'_, '_, D, P> {
 
     async fn begin_verification(&mut self) -> Result<Turn, Stopped> {
         self.run.stage = Stage::Verify;
-        let wait_secs = self
-            .run
-            .basis
-            .as_ref()
-            .and_then(|basis| basis.get("verify_after_secs")?.as_i64())
-            .unwrap_or_default();
+        let wait_secs = self.run.verify_after_secs();
         if wait_secs > 0 {
             let until = self.now().plus_ms(wait_secs * 1000);
             let reason = format!("Everything is done; verifying in {wait_secs} s.");

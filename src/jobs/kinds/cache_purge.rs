@@ -19,6 +19,8 @@ use crate::run::{NewStep, Stage};
 /// Most items of one call
 /// (<https://developers.cloudflare.com/cache/how-to/purge-cache/#availability-and-limits>).
 const ITEMS_PER_CALL: usize = 100;
+/// Calls of one run at the most, each counted once.
+const MAX_STEPS: usize = 2_500;
 /// Items of one run at the most.
 const MAX_ITEMS: usize = 100_000;
 /// Calls of one zone and form that are asked about before a run.
@@ -264,6 +266,11 @@ impl CachePurge {
                     count,
                     summary(noun, count, &zone.name),
                 ));
+            }
+            if steps.len() > MAX_STEPS {
+                return Err(Trouble::Impossible(format!(
+                    "The purge takes more than {MAX_STEPS} calls; cut it into several jobs."
+                )));
             }
         }
         Ok(steps)

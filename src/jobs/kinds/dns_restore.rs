@@ -102,10 +102,18 @@ impl DnsRestore {
     }
 
     async fn snapshot(&self, hands: &dyn Hands, zone: ZoneId) -> Result<Snapshot, Trouble> {
-        let found = match self.snapshot {
+        // A run keeps to the snapshot it was planned from, whichever is the newest by then.
+        let planned = planned_from(hands.run());
+        let found = match self.snapshot.or(planned) {
             Some(id) => hands.snapshot(id).await?,
             None => hands.newest_snapshot(zone, self.taken_before).await?,
         };
+        if self.snapshot.is_none() && found.as_ref().is_some_and(|found| found.records == 0) {
+            return Err(Trouble::Impossible(
+                "The newest snapshot of the zone is empty; name its id to restore it all the same."
+                    .to_owned(),
+            ));
+        }
         let missing = || match self.snapshot {
             Some(id) => format!("There is no snapshot {id}."),
             None => "There is no snapshot of the zone.".to_owned(),
@@ -187,6 +195,11 @@ impl DnsRestore {
             verify_after_secs: 0,
         })
     }
+}
+
+/// The snapshot that a run was planned from, where it was.
+fn planned_from(run: &Run) -> Option<SnapshotId> {
+    run.result.as_ref()?.get("snapshot")?.as_str()?.parse().ok()
 }
 
 /// The fingerprints of records that a difference touches, by id: before, and after a change.
@@ -290,12 +303,7 @@ impl JobKind for DnsRestore {
     fn verify<'a>(&'a self, hands: &'a dyn Hands, run: &'a Run) -> Task<'a, Verified> {
         Box::pin(async move {
             let zone = self.zone(hands).await?;
-            // The one it was planned from: a newer one may have been taken since.
-            let planned = run
-                .result
-                .as_ref()
-                .and_then(|result| result.get("snapshot")?.as_str()?.parse().ok());
-            let snapshot = match planned {
+            let snapshot = match planned_from(run) {
                 Some(id) => hands.snapshot(id).await?,
                 None => None,
             };

@@ -6,6 +6,8 @@ use crate::jobs::hands::Reads;
 use crate::jobs::kind::{ParamsError, Trouble};
 use crate::model::{AccountId, RecordName, RecordPattern, ZoneId};
 
+/// Zones that are looked up each by itself; more are found in the list of all.
+const MAX_LOOK_UPS: usize = 10;
 /// Pages of 50 zones that are read for a pattern at the most.
 const MAX_PAGES: u32 = 20;
 
@@ -77,13 +79,19 @@ pub(super) fn check_zone(text: &str, field: &str) -> Result<(), ParamsError> {
 pub(super) async fn find_zones(hands: &dyn Reads, texts: &[String]) -> Result<Vec<Zone>, Trouble> {
     let mut found: Vec<Zone> = Vec::new();
     let mut all: Option<Vec<Zone>> = None;
+    // One call for each is too much for many.
+    let by_list = texts.len() > MAX_LOOK_UPS;
     for text in texts {
-        let matching = if is_pattern(text) {
+        let matching: Vec<Zone> = if by_list || is_pattern(text) {
             if all.is_none() {
                 all = Some(list(hands).await?);
             }
             let pattern = RecordPattern::parse(text).ok();
+            let plain = text.trim_end_matches('.').to_ascii_lowercase();
             let is_meant = |zone: &&Zone| {
+                if !is_pattern(text) {
+                    return zone.name == plain || zone.id.to_string() == *text;
+                }
                 let name = RecordName::canonical(&zone.name, &zone.name);
                 text == "*"
                     || pattern
