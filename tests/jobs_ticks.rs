@@ -328,6 +328,7 @@ fn runs_that_may_not_be_taken_up_keep_no_lost_run_from_being_found() {
     for _ in 0..120 {
         works.start("purge", &json!({}));
     }
+    works.advance_secs(1);
     let lost = works.start("other", &json!({}));
     works.harness.outside.queue.purge();
     for _ in 0..3 {
