@@ -32,7 +32,7 @@ pub(super) async fn read_page(
     if reads.saw_part() {
         // What is not seen would be missing from a snapshot, and gone after a restore.
         return Err(Trouble::Impossible(format!(
-            "{} may see only some records of zone {zone}; a grant of DNS Read without conditions is needed.",
+            "{} may see only some of the records of zone {zone}; a grant of DNS Read without conditions is needed.",
             reads.principal()
         )));
     }

@@ -265,7 +265,7 @@ pub(super) fn insert_statements(runs: &[NewRun]) -> Vec<Statement> {
         vec![Json::Array(rows).to_string().into()],
     )];
     // Parameters may be large, and one bound text has its limit.
-    for params in in_bounds(params) {
+    for params in save::in_bounds(params) {
         batch.push(Statement::new(
             INSERT_PARAMS,
             vec![Json::Array(params).to_string().into()],
@@ -282,24 +282,6 @@ pub(super) fn insert_statements(runs: &[NewRun]) -> Vec<Statement> {
         ));
     }
     batch
-}
-
-/// Cuts rows into groups that one statement can bind.
-fn in_bounds(rows: Vec<Json>) -> Vec<Vec<Json>> {
-    let mut groups: Vec<Vec<Json>> = Vec::new();
-    let mut bytes = save::BOUND_BYTES;
-    for row in rows {
-        let length = row.to_string().len();
-        if bytes + length > save::BOUND_BYTES {
-            groups.push(Vec::new());
-            bytes = 0;
-        }
-        bytes += length;
-        if let Some(group) = groups.last_mut() {
-            group.push(row);
-        }
-    }
-    groups
 }
 
 /// The statements that store, with the intent of a step's call, that the step is begun and the run

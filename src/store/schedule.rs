@@ -23,7 +23,7 @@ const SYNC: &str = "INSERT INTO jobs (name, schedule, since, missed) SELECT valu
 const DROP_OTHERS: &str = "DELETE FROM jobs WHERE name NOT IN (SELECT value FROM json_each(?1))";
 /// Binds: JSON list of names. Open runs of a job that is gone end, also those that its pause kept back.
 const CANCEL_OTHERS: &str = "UPDATE runs SET cancel_requested = 1, enqueued_at = 0 WHERE finished_at IS NULL \
-     AND job NOT IN (SELECT value FROM json_each(?1))";
+     AND job IN (SELECT name FROM jobs WHERE name NOT IN (SELECT value FROM json_each(?1)))";
 /// Binds: version.
 const SYNCED: &str =
     "UPDATE scheduler SET config_version = ?1 WHERE id = 1 AND config_version < ?1";
@@ -182,8 +182,8 @@ impl<D: Database> Store<D> {
             .database
             .batch(vec![
                 Statement::new(SYNC, vec![schedules.into(), since.unix_ms().into()]),
-                Statement::new(DROP_OTHERS, vec![names.as_str().into()]),
-                Statement::new(CANCEL_OTHERS, vec![names.into()]),
+                Statement::new(CANCEL_OTHERS, vec![names.as_str().into()]),
+                Statement::new(DROP_OTHERS, vec![names.into()]),
                 Statement::new(SYNCED, vec![config_version.into()]),
                 Statement::new(READ_JOBS, vec![]),
             ])

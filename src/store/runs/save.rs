@@ -40,7 +40,7 @@ const NEXT_IN_LINE: &str = "SELECT id FROM runs WHERE job = ?1 AND finished_at I
      ORDER BY created_at, id LIMIT 1";
 /// Bytes of work bound to one statement at the most, before JSON escapes them: D1 takes 2 MB
 /// (<https://developers.cloudflare.com/d1/platform/limits/>).
-pub(super) const BOUND_BYTES: usize = 1_000_000;
+const BOUND_BYTES: usize = 1_000_000;
 
 /// What is stored of a run's progress, together or not at all.
 #[derive(Debug, Clone, Copy)]
@@ -238,4 +238,22 @@ fn plan_statements(run: &Run, steps: &[NewStep]) -> Vec<Statement> {
         ));
     }
     batch
+}
+
+/// Cuts rows into groups that one statement can bind.
+pub(super) fn in_bounds(rows: Vec<Json>) -> Vec<Vec<Json>> {
+    let mut groups: Vec<Vec<Json>> = Vec::new();
+    let mut bytes = BOUND_BYTES;
+    for row in rows {
+        let length = row.to_string().len();
+        if bytes + length > BOUND_BYTES {
+            groups.push(Vec::new());
+            bytes = 0;
+        }
+        bytes += length;
+        if let Some(group) = groups.last_mut() {
+            group.push(row);
+        }
+    }
+    groups
 }
