@@ -683,24 +683,3 @@ fn runs_are_forgotten_when_they_were_kept_long_enough() {
         (404, &json!("There is no such run."))
     );
 }
-
-#[test]
-fn the_runs_of_a_job_that_is_gone_end() {
-    let works = works("");
-    let run = works.start("purge", &json!({"verify_after_secs": 600}));
-    works.tick();
-    works.harness.drain().unwrap();
-    assert_eq!(works.sent(), 1);
-    works.apply("");
-    works.settle();
-    assert!(
-        works.says(run).starts_with("cancelled"),
-        "{}",
-        works.says(run)
-    );
-    assert_eq!(works.sent(), 1);
-    let (status, answer) = works.api(&format!("POST /api/v1/runs/{run}/retry"), &json!({}));
-    let message = answer["errors"][0]["message"].as_str().unwrap();
-    assert_eq!(status, 400);
-    assert!(message.contains("has no job purge"), "{message}");
-}

@@ -570,3 +570,24 @@ fn a_minute_reads_no_more_for_the_runs_that_are_kept() {
         "{few} operations with few runs, {many} with many"
     );
 }
+
+#[test]
+fn the_runs_of_a_job_that_is_gone_end() {
+    let works = Works::with(&purge("purge", "0 0 1 1 *", ""));
+    let run = works.start("purge", &json!({"verify_after_secs": 600}));
+    works.tick();
+    works.harness.drain().unwrap();
+    assert_eq!(works.sent(), 1);
+    works.apply("");
+    works.settle();
+    assert!(
+        works.says(run).starts_with("cancelled"),
+        "{}",
+        works.says(run)
+    );
+    assert_eq!(works.sent(), 1);
+    let (status, answer) = works.api(&format!("POST /api/v1/runs/{run}/retry"), &json!({}));
+    let message = answer["errors"][0]["message"].as_str().unwrap();
+    assert_eq!(status, 400);
+    assert!(message.contains("has no job purge"), "{message}");
+}
