@@ -591,3 +591,28 @@ fn the_runs_of_a_job_that_is_gone_end() {
     assert_eq!(status, 400);
     assert!(message.contains("has no job purge"), "{message}");
 }
+
+#[test]
+fn a_run_that_ends_while_a_step_may_have_happened_says_so() {
+    let works = Works::with(&purge("purge", "0 0 1 1 *", ""));
+    works.answer(("POST", "purge_cache"), 0, 503, &[]);
+    let run = works.start("purge", &json!({}));
+    works.harness.drain().unwrap();
+    assert_eq!(works.run(run).0.failures, 1);
+    works.done(&format!("POST /api/v1/runs/{run}/cancel"), &json!({}));
+    works.settle();
+    let wanted = "unknown: The run was cancelled. Could not confirm whether step 1 happened.";
+    assert_eq!(works.says(run), wanted);
+}
+
+#[test]
+fn no_wait_is_longer_than_a_day() {
+    let works = Works::with(&purge("purge", "0 0 1 1 *", "timeout_secs = 86400"));
+    let headers = [("retry-after", "4000000000")];
+    works.answer(("POST", "purge_cache"), 0, 429, &headers);
+    works.start("purge", &json!({}));
+    works.harness.drain().unwrap();
+    let blocked = works.sqlite().rows("SELECT blocked_until FROM buckets");
+    let blocked = blocked[0]["blocked_until"].as_i64().unwrap() - works.now().unix_ms();
+    assert_eq!(blocked, 86_400_000);
+}
