@@ -240,6 +240,8 @@ function clockOf(zone) {
 /** Seconds east of UTC in a time zone, or undefined if there is no such zone or instant. */
 export function utcOffsetSecs(zone, ms) {
   if (zone === "UTC") return 0;
+  // Some engines take offsets such as "+01:00" for zones.
+  if (!/^[A-Za-z]/.test(zone)) return undefined;
   const clock = clockOf(zone);
   if (clock === null) return undefined;
   const { format, offsets } = clock;

@@ -361,7 +361,8 @@ describe("refusals", () => {
       ["/config", keys.operator, 200],
       ["/audit", keys.operator, 200],
       ["/whoami", keys.editor, 200],
-      ["/jobs/x/runs", keys.operator, 501],
+      ["/runs", keys.operator, 403],
+      ["/budget", keys.operator, 501],
       ["/nothing", keys.operator, 404],
     ]) {
       assert.equal((await zk.api("GET", path, undefined, { key })).status, status, path);

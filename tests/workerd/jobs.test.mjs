@@ -70,7 +70,7 @@ describe("schedules", () => {
       assert.match(entry.sentence, /^nightly .*purged 1 file of example\.com; allowed by nightly-work/);
       const next = (await zk.api("GET", "/jobs/nightly-purge")).json.result;
       assert.equal(next.last_run.id, id);
-      assert.equal(next.is_open, false);
+      assert.equal(next.open_runs, 0);
     });
   }
 
