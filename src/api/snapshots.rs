@@ -7,7 +7,7 @@ use super::envelope::{listing, page_info, success};
 use super::serve::{Admitted, Call};
 use crate::dns::{Record, difference, to_bind};
 use crate::gateway::{Code, Gateway, Refusal, Reply, query_param};
-use crate::jobs::{Platform, Reader, Trouble, current_records, load_snapshot};
+use crate::jobs::{Platform, Reader, Trouble, load_snapshot, read_zone};
 use crate::model::{SnapshotId, Timestamp};
 use crate::store::{Database, Snapshot};
 
@@ -139,7 +139,7 @@ impl<D: Database, P: Platform> Gateway<'_, D, P> {
     ) -> Result<(Vec<Record>, Vec<Record>), Refusal> {
         let before = load_snapshot(reader, snapshot).await.map_err(trouble)?;
         let after = match to {
-            None | Some("now") => current_records(reader, snapshot.zone).await,
+            None | Some("now") => read_zone(reader, snapshot.zone).await,
             Some(other) => {
                 let other = self.found_snapshot(other).await?;
                 if other.zone != snapshot.zone {

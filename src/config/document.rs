@@ -427,7 +427,7 @@ pub struct Job {
     /// means [`Job::DEFAULT_TIMEOUT_SECS`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_secs: Option<u32>,
-    /// How often a run is tried in all, 1 to 20; absent means [`Job::DEFAULT_MAX_ATTEMPTS`].
+    /// Failures in a row after which a run ends, 1 to 20; absent means as the kind has it, 5 or 6.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_attempts: Option<u32>,
     /// How many upstream calls a run may make, over all attempts, 1 to 100000; absent means
@@ -453,8 +453,6 @@ impl Job {
 
     /// Seconds after which a run is given up, where the job does not say: an hour.
     pub const DEFAULT_TIMEOUT_SECS: u32 = 3_600;
-    /// How often a run is tried, where the job does not say.
-    pub const DEFAULT_MAX_ATTEMPTS: u32 = 5;
     /// How many upstream calls a run may make, where the job does not say.
     pub const DEFAULT_MAX_CALLS: u32 = 1_000;
     /// Days for which runs that ended are kept, where the job does not say.

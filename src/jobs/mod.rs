@@ -24,5 +24,5 @@ pub use kind::{
     Trouble, Verified, kind_named,
 };
 pub use platform::{Platform, PlatformError};
-pub use records::{current_records, load_snapshot};
+pub use records::{load_snapshot, read_zone};
 pub use tick::{Ticked, limits_of};

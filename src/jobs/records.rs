@@ -51,11 +51,14 @@ pub(super) async fn read_page(
     Ok((records, usize::try_from(total).unwrap_or(usize::MAX)))
 }
 
-/// All records of a zone.
+/// All records of a zone, as they are.
 ///
 /// The list may change while it is read: then pages overlap or leave a gap, which shows in the count
 /// of ids, and it is read later.
-pub(super) async fn read_zone(reads: &dyn Reads, zone: ZoneId) -> Result<Vec<Record>, Trouble> {
+///
+/// # Errors
+/// [`Trouble`] when they cannot be read, or only some of them are seen.
+pub async fn read_zone(reads: &dyn Reads, zone: ZoneId) -> Result<Vec<Record>, Trouble> {
     let mut records = Vec::new();
     for page in 1..=MAX_PAGES {
         let (mut more, total) = read_page(reads, zone, page).await?;
@@ -113,14 +116,6 @@ fn altered(snapshot: &Snapshot) -> Trouble {
         "The content of snapshot {} is not what was stored (yet).",
         snapshot.id
     ))
-}
-
-/// The records of a zone now, read for somebody who asks.
-///
-/// # Errors
-/// [`Trouble`] when they cannot be read.
-pub async fn current_records(reads: &dyn Reads, zone: ZoneId) -> Result<Vec<Record>, Trouble> {
-    read_zone(reads, zone).await
 }
 
 pub(super) fn hex(bytes: &[u8]) -> String {

@@ -157,8 +157,16 @@ impl<D: Database, P: Platform> Engine<'_, D, P> {
         let Some(expression) = &job.schedule else {
             return;
         };
-        // The configuration was checked when it was applied.
-        let Ok(schedule) = Schedule::parse(expression, job.timezone.as_deref()) else {
+        let world = self.gateway.world;
+        // Checked when the configuration was applied; what an older version let through must not be silent.
+        let schedule = Schedule::parse(expression, job.timezone.as_deref())
+            .ok()
+            .filter(|schedule| world.utc_offset_secs(schedule.timezone(), minute).is_some());
+        let Some(schedule) = schedule else {
+            world.log(&format!(
+                "ALARM: the schedule of job {} cannot be read, so it does not run",
+                job.name
+            ));
             return;
         };
         let considered_to = ticked_at.map_or(row.since, |at| at.max(row.since));
@@ -166,7 +174,6 @@ impl<D: Database, P: Platform> Engine<'_, D, P> {
         if row.paused_at.is_some() {
             return;
         }
-        let world = self.gateway.world;
         let due = due(&schedule, job.missed, considered_to, minute, world);
         if due.missed > 0 {
             missed.push((&job.name, due.missed, minute));
