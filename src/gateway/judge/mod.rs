@@ -1,24 +1,20 @@
 //! Bodies that matter: read strictly, turned into what policy and the audit log need to know, and
 //! written again, so that Cloudflare cannot read them differently.
 
-use std::collections::BTreeMap;
-
-use serde_json::Value;
+mod dns;
+mod purge;
+mod zone;
 
 use crate::audit::{Action, ReadBack};
 use crate::catalog::Judged;
+use crate::model::AccountId;
 use crate::model::json::{Json, JsonErrorKind, parse};
-use crate::model::{AccountId, RecordName};
 use crate::policy::{PurgeFacts, RecordFacts};
 
 use super::refusal::{Code, Refusal};
 
 /// Most bytes of a body that is judged.
 pub const JUDGED_BODY_CAP: usize = 1024 * 1024;
-
-/// Most items of one purge; Cloudflare takes 100, of files 500 on Enterprise plans
-/// (<https://developers.cloudflare.com/cache/how-to/purge-cache/#availability-and-limits>).
-const MAX_PURGE_ITEMS: usize = 1_000;
 
 /// What a judged body says.
 #[derive(Debug)]
@@ -63,25 +59,6 @@ pub(super) struct Surroundings<'a> {
     /// The caller's own credential, which some clients also put into the body.
     pub credential: &'a str,
 }
-
-/// Fields of a DNS record that Cloudflare knows. A conditioned caller's other fields are dropped.
-const RECORD_FIELDS: &[&str] = &[
-    "comment",
-    "content",
-    "data",
-    "id",
-    "name",
-    "priority",
-    "private_routing",
-    "proxied",
-    "settings",
-    "tags",
-    "ttl",
-    "type",
-];
-
-/// Fields of a DNS record that show as they were sent once a change happened.
-const SHOWN_AS_SENT: &[&str] = &["comment", "content", "proxied", "ttl"];
 
 /// Checks that a judged body may be taken for JSON by its declared type.
 ///
@@ -138,11 +115,11 @@ pub(super) fn judge(
 ) -> Result<Judgement, Refusal> {
     scrub(&mut body, around.credential, 0);
     match judged {
-        Judged::DnsRecord => record(body, around, true),
-        Judged::DnsRecordWrite => record(body, around, false),
-        Judged::DnsBatch => batch(body, around),
-        Judged::Purge => purge(body, around),
-        Judged::ZoneCreate => zone_create(body),
+        Judged::DnsRecord => dns::record(body, around, true),
+        Judged::DnsRecordWrite => dns::record(body, around, false),
+        Judged::DnsBatch => dns::batch(body, around),
+        Judged::Purge => purge::purge(body, around),
+        Judged::ZoneCreate => zone::zone_create(body),
         Judged::Unjudgeable => Err(Refusal::new(
             Code::Escalation,
             "The body of this call cannot be judged.",
@@ -168,276 +145,6 @@ fn text<'j>(body: &'j Json, name: &str) -> Result<Option<&'j str>, Refusal> {
             .map(Some)
             .ok_or_else(|| malformed(format!("The field `{name}` must be a text."))),
     }
-}
-
-/// The fields sent that a record shows as they were sent.
-fn shown_as_sent(body: &Json) -> BTreeMap<String, Value> {
-    let mut fields = BTreeMap::new();
-    for name in SHOWN_AS_SENT {
-        if let Some(sent) = body.get(name) {
-            fields.insert((*name).to_owned(), Value::from(sent));
-        }
-    }
-    fields
-}
-
-fn record(body: Json, around: &Surroundings<'_>, is_create: bool) -> Result<Judgement, Refusal> {
-    object(&body)?;
-    let body = if around.conditioned {
-        keep_fields(body, RECORD_FIELDS)
-    } else {
-        body
-    };
-    let name = text(&body, "name")?;
-    let kind = text(&body, "type")?.map(str::to_ascii_uppercase);
-    let content = text(&body, "content")?;
-    let proxied = match body.get("proxied") {
-        None | Some(Json::Null) => None,
-        Some(value) => Some(
-            value
-                .as_bool()
-                .ok_or_else(|| malformed("The field `proxied` must be true or false."))?,
-        ),
-    };
-    let canonical = match (name, around.zone_name) {
-        (Some(name), Some(zone)) => Some(RecordName::canonical(name, zone).map_err(|error| {
-            malformed(format!(
-                "The field `name` cannot be a record of {zone}: {error}."
-            ))
-        })),
-        _ => None,
-    };
-    // Only policy depends on our reading of the name; without a condition it is Cloudflare's to judge.
-    let canonical = match canonical {
-        Some(Err(refusal)) if around.conditioned => return Err(refusal),
-        Some(Ok(name)) => Some(name),
-        _ => None,
-    };
-    if around.conditioned && is_create && (name.is_none() || kind.is_none()) {
-        return Err(malformed(
-            "A DNS record needs the fields `name` and `type`, both texts.",
-        ));
-    }
-    let shown_name = canonical.as_ref().map(RecordName::as_str).or(name);
-    let shown_kind = kind
-        .as_deref()
-        .map_or_else(|| "DNS".to_owned(), |kind| sanitised(kind, 12));
-    let action = match (is_create, shown_name, around.record_id) {
-        (true, Some(name), _) => format!(
-            "create {shown_kind} record {} in {}",
-            sanitised(name, 253),
-            around.scope
-        ),
-        (true, None, _) => format!("create a DNS record in {}", around.scope),
-        (false, Some(name), Some(id)) => format!(
-            "change {shown_kind} record {} ({id}) of {}",
-            sanitised(name, 253),
-            around.scope
-        ),
-        (false, _, id) => format!(
-            "change DNS record {} of {}",
-            id.unwrap_or_default(),
-            around.scope
-        ),
-    };
-    // Without its full name a new record cannot be looked for.
-    let full_name = canonical.as_ref().map(RecordName::as_str);
-    let read_back = match (is_create, content, full_name, kind.as_deref()) {
-        (true, Some(content), Some(name), Some(kind)) => {
-            let query = url::form_urlencoded::Serializer::new(String::new())
-                .append_pair("type", kind)
-                .append_pair("name.exact", name)
-                .append_pair("per_page", "100")
-                .finish();
-            Some(ReadBack::RecordExists {
-                target: format!("{}?{query}", around.path),
-                content: content.to_owned(),
-            })
-        }
-        (true, ..) => None,
-        (false, ..) => {
-            let fields = shown_as_sent(&body);
-            (!fields.is_empty()).then(|| ReadBack::RecordHas {
-                target: around.path.to_owned(),
-                fields,
-            })
-        }
-    };
-    // Structured data decides the content upstream, whatever `content` says beside it: then the
-    // content cannot be judged.
-    let has_data = body.get("data").is_some_and(|data| !data.is_null());
-    let facts = canonical.zip(kind).map(|(name, kind)| RecordFacts {
-        name,
-        kind,
-        content: content.filter(|_| !has_data).map(str::to_owned),
-        proxied,
-    });
-    let body = match &facts {
-        // What was judged is what is sent: one spelling of the name.
-        Some(facts) if around.conditioned => with_text(body, "name", facts.name.as_str()),
-        _ => body,
-    };
-    Ok(Judgement {
-        facts: OwnedFacts::Record(facts),
-        account: None,
-        action: Action::new(action),
-        read_back,
-        body,
-    })
-}
-
-fn batch(body: Json, around: &Surroundings<'_>) -> Result<Judgement, Refusal> {
-    object(&body)?;
-    let mut words = Vec::new();
-    for (list, past) in [
-        ("deletes", "deleted"),
-        ("patches", "changed"),
-        ("puts", "replaced"),
-        ("posts", "created"),
-    ] {
-        let count = match body.get(list) {
-            None | Some(Json::Null) => 0,
-            Some(value) => value
-                .as_array()
-                .ok_or_else(|| malformed(format!("The field `{list}` must be a list.")))?
-                .len(),
-        };
-        if count > 0 {
-            words.push(format!("{count} {past}"));
-        }
-    }
-    let what = if words.is_empty() {
-        "nothing".to_owned()
-    } else {
-        words.join(", ")
-    };
-    let action = Action::new(format!(
-        "change DNS records of {} in one batch ({what})",
-        around.scope
-    ));
-    Ok(Judgement {
-        facts: OwnedFacts::None,
-        account: None,
-        action,
-        read_back: None,
-        body,
-    })
-}
-
-/// A list of texts where it is present.
-fn texts(body: &Json, name: &str) -> Result<Vec<String>, Refusal> {
-    let Some(value) = body.get(name).filter(|value| !value.is_null()) else {
-        return Ok(Vec::new());
-    };
-    let wrong = || malformed(format!("The field `{name}` must be a list of texts."));
-    value
-        .as_array()
-        .ok_or_else(wrong)?
-        .iter()
-        .map(|item| item.as_str().map(str::to_owned).ok_or_else(wrong))
-        .collect()
-}
-
-fn purge(body: Json, around: &Surroundings<'_>) -> Result<Judgement, Refusal> {
-    object(&body)?;
-    let body = keep_fields(
-        body,
-        &["purge_everything", "files", "tags", "hosts", "prefixes"],
-    );
-    let everything = match body.get("purge_everything") {
-        None | Some(Json::Null) => false,
-        Some(value) => value
-            .as_bool()
-            .ok_or_else(|| malformed("The field `purge_everything` must be true or false."))?,
-    };
-    let wrong_files = || {
-        malformed(
-            "The field `files` must be a list of URLs, or of objects with `url` and `headers`.",
-        )
-    };
-    let files = match body.get("files").filter(|value| !value.is_null()) {
-        None => Vec::new(),
-        Some(value) => value
-            .as_array()
-            .ok_or_else(wrong_files)?
-            .iter()
-            .map(|item| {
-                item.as_str()
-                    .or_else(|| item.get("url").and_then(Json::as_str))
-                    .map(str::to_owned)
-                    .ok_or_else(wrong_files)
-            })
-            .collect::<Result<_, _>>()?,
-    };
-    let tags = texts(&body, "tags")?;
-    let hosts = texts(&body, "hosts")?;
-    let prefixes = texts(&body, "prefixes")?;
-    if files.len() + tags.len() + hosts.len() + prefixes.len() > MAX_PURGE_ITEMS {
-        return Err(Refusal::new(
-            Code::BodyTooLarge,
-            format!("One purge may name at most {MAX_PURGE_ITEMS} items."),
-        ));
-    }
-    let facts = PurgeFacts {
-        everything,
-        files,
-        tags,
-        hosts,
-        prefixes,
-    };
-    let mut words = Vec::new();
-    if everything {
-        words.push("everything".to_owned());
-    }
-    for (items, one, many) in [
-        (&facts.files, "file", "files"),
-        (&facts.tags, "tag", "tags"),
-        (&facts.hosts, "host", "hosts"),
-        (&facts.prefixes, "prefix", "prefixes"),
-    ] {
-        match items.len() {
-            0 => {}
-            1 => words.push(format!("1 {one}")),
-            count => words.push(format!("{count} {many}")),
-        }
-    }
-    if words.is_empty() {
-        return Err(malformed(
-            "The body names nothing to purge: it needs one of `purge_everything`, `files`, `tags`, `hosts` and `prefixes`.",
-        ));
-    }
-    let action = Action::new(format!("purge {} of {}", words.join(" and "), around.scope));
-    Ok(Judgement {
-        facts: OwnedFacts::Purge(facts),
-        account: None,
-        action,
-        read_back: None,
-        body,
-    })
-}
-
-fn zone_create(body: Json) -> Result<Judgement, Refusal> {
-    object(&body)?;
-    let account = body
-        .get("account")
-        .and_then(|account| account.get("id"))
-        .and_then(Json::as_str);
-    let account = account
-        .ok_or_else(|| {
-            malformed("A new zone needs the field `account.id`: the account it is to belong to.")
-        })?
-        .parse()
-        .map_err(|error| malformed(format!("The field `account.id` is no account id: {error}.")))?;
-    let name =
-        text(&body, "name")?.map_or_else(String::new, |name| format!(" {}", sanitised(name, 253)));
-    let action = Action::new(format!("create zone{name}"));
-    Ok(Judgement {
-        facts: OwnedFacts::None,
-        account: Some(account),
-        action,
-        read_back: None,
-        body,
-    })
 }
 
 fn keep_fields(body: Json, fields: &[&str]) -> Json {
