@@ -123,6 +123,7 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
             arrived: self.world.now(),
             origin: "",
             acting: Some(acting),
+            zones: self.world,
         };
         let arrived = received.arrived;
         let steps = async {

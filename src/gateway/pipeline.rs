@@ -35,6 +35,7 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
             arrived: self.world.now(),
             origin,
             acting: None,
+            zones: self.world,
         };
         let arrived = received.arrived;
         let steps = async {

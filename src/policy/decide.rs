@@ -1,15 +1,18 @@
 //! The decision itself.
 
-use crate::catalog::{BodyClass, Family, GroupId, GroupSet, Judged, Scope};
+use crate::catalog::{BodyClass, Family, GroupId, GroupSet, Judged, Method, Scope};
 use crate::config::document::Effect;
-use crate::model::Timestamp;
 
 use super::grant::{Families, Item, Verdict, Via, Why};
 use super::index::{Block, Class, Next, Principal, ScopeKey, What, name_hash};
 use super::purge::PurgeItem;
 use super::template::scope_of;
 use super::visible::Showing;
-use super::{Decision, Facts, Policy, PrincipalId, Reason, Request, Resource, Target};
+use super::workers::{self, Deciding, Right, Subject};
+use super::{
+    Counts, Decision, Facts, GrantId, Moment, Policy, PrincipalId, Reason, Request, Resource,
+    Target, WorkerPart,
+};
 
 /// A filter the upstream can apply to a list of records before it is filtered here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +35,9 @@ impl Policy {
         };
         if ask.showing == Some(Showing::List) {
             let (outcome, _) =
-                self.outcome(&ask, Place::Neither, Item::Unread, request.now, |_| false);
+                self.outcome(&ask, Place::Neither, Item::Unread, &request.moment, |_| {
+                    false
+                });
             let decided = outcome.decision(ask.nothing);
             // What is shown is filtered; but who may not list at all, or not without approval, does
             // not.
@@ -45,28 +50,12 @@ impl Policy {
                 reason: Reason::Visible,
             };
         }
-        let purge;
-        let items = match request.facts {
-            Facts::Records(records) if ask.family == Family::Dns => {
-                Items::Records(records, records.len())
-            }
-            Facts::Changes { records, changes } if ask.family == Family::Dns => {
-                Items::Records(records, changes)
-            }
-            Facts::Purge(facts) if ask.family == Family::Purge => {
-                purge = PurgeItem::of(facts);
-                Items::Purge(&purge)
-            }
-            _ => Items::Unread,
-        };
         let mut worst: Option<Decision> = None;
-        let is_whole = self.places(&ask, request, |place| {
-            items.each(|item| {
-                let decision = self.decide_one(&ask, request, place, item);
-                if worst.is_none_or(|worst| worst.severity() < decision.severity()) {
-                    worst = Some(decision);
-                }
-            });
+        let is_whole = self.each(&ask, request, |place, item| {
+            let decision = self.decide_one(&ask, request, place, item);
+            if worst.is_none_or(|worst| worst.severity() < decision.severity()) {
+                worst = Some(decision);
+            }
         });
         match worst {
             Some(worst) if is_whole || worst.severity() == 3 => worst,
@@ -74,19 +63,18 @@ impl Policy {
         }
     }
 
-    /// Whether the decision depends on more than the path: on the records or on what is purged.
+    /// Whether the decision depends on more than what is known of the call: on the records, on what
+    /// is purged, on what its body names.
     #[must_use]
     pub fn reads_body(&self, request: &Request<'_>) -> bool {
-        self.depends(request, |why| {
-            matches!(why, Why::DnsUnread | Why::PurgeUnread)
-        })
+        self.depends(request, |why| matches!(why, Why::Unread(_)))
     }
 
     /// Whether the decision depends on the record: a list must then be filtered, and a write by id
     /// needs the record looked up.
     #[must_use]
     pub fn record_conditions(&self, request: &Request<'_>) -> bool {
-        self.depends(request, |why| why == Why::DnsUnread)
+        self.depends(request, |why| why == Why::Unread(Family::Dns))
     }
 
     /// The one name or type to which every grant that may allow the call is limited. What the
@@ -106,9 +94,11 @@ impl Policy {
                         if entry.effect() == Effect::Deny {
                             return Next::Entry;
                         }
-                        match grant.judge(via, Item::Unread, request.now) {
+                        match grant.judge(via, Item::Unread, &request.moment) {
                             Verdict::Fails(_) => return Next::Entry,
-                            Verdict::Unjudged(why) if why != Why::DnsUnread => return Next::Entry,
+                            Verdict::Unjudged(why) if why != Why::Unread(Family::Dns) => {
+                                return Next::Entry;
+                            }
                             Verdict::Unjudged(_) | Verdict::Holds => {}
                         }
                         let own = grant.dns.as_ref().map(|dns| Pushdown {
@@ -145,14 +135,16 @@ impl Policy {
 
     /// Whether one of Zonekeeper's own groups is held, which open `/api/v1`. Scopes do not matter.
     #[must_use]
-    pub fn may(&self, principal: PrincipalId, group: GroupId, now: Timestamp) -> Decision {
+    pub fn may(&self, principal: PrincipalId, group: GroupId, moment: &Moment<'_>) -> Decision {
         let Some(principal) = self.entry(principal) else {
             return Decision::denied(Reason::UnknownPrincipal);
         };
         let blocks = self.index.blocks(&principal.groups);
         let via = Via {
             family: Family::None,
-            group: Families::NONE,
+            is_write: false,
+            group: Some(group),
+            group_family: Families::NONE,
         };
         let mut outcome = Outcome::default();
         for block in blocks
@@ -161,7 +153,7 @@ impl Policy {
         {
             for entry in self.index.entries(block) {
                 if let Some(grant) = self.grants.get(entry.grant as usize) {
-                    let verdict = grant.judge(via, Item::Unread, now);
+                    let verdict = grant.judge(via, Item::Unread, moment);
                     outcome.add(entry.effect(), entry.grant, verdict);
                 }
             }
@@ -193,10 +185,11 @@ impl Policy {
                         Reason::NotGranted
                     },
                     is_named_only,
+                    is_write: operation.is_write(),
                     showing: Showing::of(&operation),
                 }
             }
-            Target::Unknown { path, .. } => Ask {
+            Target::Unknown { method, path } => Ask {
                 principal,
                 target: request.target,
                 family: Family::None,
@@ -204,15 +197,141 @@ impl Policy {
                 groups: GroupSet::EMPTY,
                 nothing: Reason::UnknownOperation,
                 is_named_only: true,
+                is_write: method != Method::Get,
                 showing: None,
             },
         })
+    }
+
+    /// Calls `visit` for each item at each place: all of it must be allowed. False when the call does
+    /// not say which zone or account it is about although it is about one.
+    fn each(
+        &self,
+        ask: &Ask<'_>,
+        request: &Request<'_>,
+        mut visit: impl FnMut(Place, Item<'_>),
+    ) -> bool {
+        match request.facts {
+            Facts::Records(records) if ask.family == Family::Dns && !records.is_empty() => self
+                .places(ask, request, |place| {
+                    for record in records {
+                        visit(place, Item::Record(record, records.len()));
+                    }
+                }),
+            Facts::Changes { records, changes }
+                if ask.family == Family::Dns && !records.is_empty() =>
+            {
+                self.places(ask, request, |place| {
+                    for record in records {
+                        visit(place, Item::Record(record, changes));
+                    }
+                })
+            }
+            Facts::Purge(facts) if ask.family == Family::Purge => {
+                let items = PurgeItem::of(facts);
+                self.places(ask, request, |place| match items.as_slice() {
+                    [] => visit(place, Item::Unread),
+                    items => items
+                        .iter()
+                        .for_each(|item| visit(place, Item::Purge(item))),
+                })
+            }
+            Facts::Things(things) if !things.is_empty() => self.places(ask, request, |place| {
+                for thing in things {
+                    visit(place, Item::Thing(thing));
+                }
+            }),
+            Facts::Worker(worker) if ask.family == Family::Workers && !worker.parts.is_empty() => {
+                let rights: Vec<Right> = worker
+                    .parts
+                    .iter()
+                    .map(|part| self.right(request, part))
+                    .collect();
+                let script = &*worker.script;
+                self.places(ask, request, |place| {
+                    for (part, right) in worker.parts.iter().zip(&rights) {
+                        let right = *right;
+                        visit(
+                            place,
+                            Item::Worker {
+                                script,
+                                part,
+                                right,
+                            },
+                        );
+                    }
+                })
+            }
+            // A call about nothing is judged as one of which nothing is known.
+            _ => self.places(ask, request, |place| visit(place, Item::Unread)),
+        }
+    }
+
+    /// Whether the caller may use, in the same account, what a part of an upload binds.
+    pub(super) fn right(&self, request: &Request<'_>, part: &WorkerPart) -> Right {
+        let WorkerPart::Binding { kind, resource } = part else {
+            return Right::Free;
+        };
+        let (operation, subject) = match workers::deciding(kind, resource.as_deref()) {
+            Deciding::Known(right) => return right,
+            Deciding::Call(operation, subject) => (operation, subject),
+        };
+        let resources: Vec<Resource> = request
+            .resources
+            .iter()
+            .copied()
+            .filter(|resource| matches!(resource, Resource::Account(_)))
+            .collect();
+        let facts = match &subject {
+            Subject::Thing(thing) => Facts::Things(std::slice::from_ref(thing)),
+            Subject::Script(worker) => Facts::Worker(worker),
+            Subject::Whole => Facts::Unread,
+        };
+        let decision = self.decide(&Request {
+            target: Target::Operation(operation),
+            resources: &resources,
+            facts,
+            is_own: false,
+            ..*request
+        });
+        if decision.is_allowed() {
+            Right::Held
+        } else {
+            Right::NotHeld
+        }
+    }
+
+    /// The grants that allow the call and count how often: each is used once by it.
+    #[must_use]
+    pub fn counted(&self, request: &Request<'_>) -> Vec<(GrantId, Counts)> {
+        let mut found: Vec<(GrantId, Counts)> = Vec::new();
+        let Some(ask) = self.ask(request).filter(|_| self.counts) else {
+            return found;
+        };
+        self.each(&ask, request, |place, item| {
+            let decision = self.decide_one(&ask, request, place, item);
+            let Some(grant) = decision.grant.filter(|_| decision.is_allowed()) else {
+                return;
+            };
+            let limits = self.grant(grant).and_then(|grant| grant.limits.as_deref());
+            if let Some(counts) = limits.map(|limits| limits.counts)
+                && !counts.is_empty()
+                && !found.iter().any(|(known, _)| *known == grant)
+            {
+                found.push((grant, counts));
+            }
+        });
+        found
     }
 
     /// Calls `visit` for each place that must be allowed. False when the call does not say which
     /// zone or account it is about although it is about one.
     fn places(&self, ask: &Ask<'_>, request: &Request<'_>, mut visit: impl FnMut(Place)) -> bool {
         let mut is_whole = match ask.scope {
+            // The query names zones and accounts, or nothing that a grant could be about.
+            Scope::User | Scope::Other if ask.family == Family::Graphql => {
+                !request.resources.is_empty()
+            }
             Scope::User | Scope::Other => {
                 visit(Place::Neither);
                 true
@@ -244,7 +363,9 @@ impl Policy {
     fn candidates<'p>(&'p self, ask: &Ask<'p>, mut visit: impl FnMut(&'p Block, Via) -> Next) {
         let named = Via {
             family: ask.family,
-            group: Families::NONE,
+            is_write: ask.is_write,
+            group: None,
+            group_family: Families::NONE,
         };
         match ask.target {
             Target::Operation(operation) => {
@@ -285,8 +406,9 @@ impl Policy {
             if ask.groups.contains(group) {
                 left -= 1;
                 let via = Via {
-                    family: ask.family,
-                    group: block.family,
+                    group: Some(group),
+                    group_family: block.family,
+                    ..named
                 };
                 if visit(block, via) == Next::Stop {
                     return;
@@ -307,13 +429,13 @@ impl Policy {
         {
             let scopes = place.scopes();
             let shown = self
-                .hidden(ask.principal, &operation, &scopes, request.now)
-                .or_else(|| self.shown(request.principal, &scopes, request.now));
+                .hidden(ask.principal, &operation, &scopes, &request.moment)
+                .or_else(|| self.shown(request.principal, &scopes, &request.moment));
             if let Some(decision) = shown {
                 return decision;
             }
         }
-        self.outcome(ask, place, item, request.now, |_| false)
+        self.outcome(ask, place, item, &request.moment, |_| false)
             .0
             .decision(ask.nothing)
     }
@@ -325,12 +447,12 @@ impl Policy {
         ask: &Ask<'_>,
         place: Place,
         item: Item<'_>,
-        now: Timestamp,
+        moment: &Moment<'_>,
         pending: impl Fn(Why) -> bool,
     ) -> (Outcome, Pending) {
         let name = match item {
             Item::Record(record, _) => Some(name_hash(record.name.as_str())),
-            Item::Unread | Item::Purge(_) => None,
+            _ => None,
         };
         let mut outcome = Outcome::default();
         let mut waiting = Pending::default();
@@ -345,7 +467,7 @@ impl Policy {
                     let Some(grant) = self.grants.get(entry.grant as usize) else {
                         return Next::Entry;
                     };
-                    let mut verdict = grant.judge(via, item, now);
+                    let mut verdict = grant.judge(via, item, moment);
                     if by_group && ask.is_named_only {
                         // A group does not reach it; but a deny by group still denies what another
                         // grant names, and an approve asks.
@@ -364,9 +486,9 @@ impl Policy {
                                 Next::Entry
                             };
                         }
-                        Verdict::Unjudged(Why::DnsUnread | Why::DnsElsewhere)
-                            if class == Class::Named =>
-                        {
+                        Verdict::Unjudged(
+                            Why::Unread(Family::Dns) | Why::Elsewhere(Family::Dns),
+                        ) if class == Class::Named => {
                             outcome.add(effect, entry.grant, verdict);
                             return if effect == Effect::Deny {
                                 Next::Stop
@@ -376,7 +498,8 @@ impl Policy {
                         }
                         // The rest of the rank ended before; ends are sorted by the second.
                         Verdict::Fails(Why::Expired)
-                            if class == Class::Plain && grant.is_expired(now.plus_ms(-1000)) =>
+                            if class == Class::Plain
+                                && grant.is_expired(moment.now.plus_ms(-1000)) =>
                         {
                             return Next::Rank;
                         }
@@ -411,8 +534,8 @@ impl Policy {
         }
         let mut depends = false;
         let mut is_denied = false;
-        self.places(&ask, request, |place| {
-            let (outcome, waiting) = self.outcome(&ask, place, Item::Unread, request.now, pending);
+        self.each(&ask, request, |place, item| {
+            let (outcome, waiting) = self.outcome(&ask, place, item, &request.moment, pending);
             let decided = outcome.decision(ask.nothing);
             match decided.effect {
                 Effect::Deny if decided.grant.is_some() => is_denied = true,
@@ -435,6 +558,7 @@ struct Ask<'p> {
     /// The groups that open the operation and that some grant of the principal holds.
     groups: GroupSet,
     is_named_only: bool,
+    is_write: bool,
     showing: Option<Showing>,
     /// The reason when nothing matches.
     nothing: Reason,
@@ -458,33 +582,6 @@ impl Place {
             Self::Zone(Some(at)) => [ScopeKey::zone(at), ScopeKey::ALL_ZONES],
             Self::Account(None) => [ScopeKey::ALL_ACCOUNTS; 2],
             Self::Account(Some(at)) => [ScopeKey::account(at), ScopeKey::ALL_ACCOUNTS],
-        }
-    }
-}
-
-/// Everything that is judged one by one.
-#[derive(Clone, Copy)]
-enum Items<'a> {
-    Unread,
-    Records(&'a [super::RecordFacts], usize),
-    Purge(&'a [PurgeItem<'a>]),
-}
-
-impl<'a> Items<'a> {
-    /// Calls `visit` for each; a call about nothing is judged as one of which nothing is known.
-    fn each(self, mut visit: impl FnMut(Item<'a>)) {
-        match self {
-            Self::Records(records, changes) if !records.is_empty() => {
-                for record in records {
-                    visit(Item::Record(record, changes));
-                }
-            }
-            Self::Purge(items) if !items.is_empty() => {
-                for item in items {
-                    visit(Item::Purge(item));
-                }
-            }
-            Self::Unread | Self::Records(..) | Self::Purge(_) => visit(Item::Unread),
         }
     }
 }
