@@ -130,7 +130,8 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
             let verb = supported(&received)?;
             let call = self.authenticate(received, verb).await?;
             let call = self.target(call).await?;
-            self.authorize(call)
+            let call = self.authorize(call)?;
+            self.take_uses(call).await
         };
         match steps.await {
             Ok(call) => {

@@ -5,14 +5,9 @@ use crate::config::document::Effect;
 
 use super::grant::{Families, Item, Verdict, Via, Why};
 use super::index::{Block, Class, Next, Principal, ScopeKey, What, name_hash};
-use super::purge::PurgeItem;
 use super::template::scope_of;
 use super::visible::Showing;
-use super::workers::{self, Deciding, Right, Subject};
-use super::{
-    Counts, Decision, Facts, GrantId, Moment, Policy, PrincipalId, Reason, Request, Resource,
-    Target, WorkerPart,
-};
+use super::{Decision, Moment, Policy, PrincipalId, Reason, Request, Resource, Target};
 
 /// A filter the upstream can apply to a list of records before it is filtered here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -162,7 +157,7 @@ impl Policy {
     }
 
     /// What the request asks, as far as it does not depend on the resource.
-    fn ask<'p>(&'p self, request: &Request<'p>) -> Option<Ask<'p>> {
+    pub(super) fn ask<'p>(&'p self, request: &Request<'p>) -> Option<Ask<'p>> {
         let principal = self.entry(request.principal)?;
         Some(match request.target {
             Target::Operation(operation) => {
@@ -203,130 +198,14 @@ impl Policy {
         })
     }
 
-    /// Calls `visit` for each item at each place: all of it must be allowed. False when the call does
-    /// not say which zone or account it is about although it is about one.
-    fn each(
+    /// Calls `visit` for each place that must be allowed. False when the call does not say which
+    /// zone or account it is about although it is about one.
+    pub(super) fn places(
         &self,
         ask: &Ask<'_>,
         request: &Request<'_>,
-        mut visit: impl FnMut(Place, Item<'_>),
+        mut visit: impl FnMut(Place),
     ) -> bool {
-        match request.facts {
-            Facts::Records(records) if ask.family == Family::Dns && !records.is_empty() => self
-                .places(ask, request, |place| {
-                    for record in records {
-                        visit(place, Item::Record(record, records.len()));
-                    }
-                }),
-            Facts::Changes { records, changes }
-                if ask.family == Family::Dns && !records.is_empty() =>
-            {
-                self.places(ask, request, |place| {
-                    for record in records {
-                        visit(place, Item::Record(record, changes));
-                    }
-                })
-            }
-            Facts::Purge(facts) if ask.family == Family::Purge => {
-                let items = PurgeItem::of(facts);
-                self.places(ask, request, |place| match items.as_slice() {
-                    [] => visit(place, Item::Unread),
-                    items => items
-                        .iter()
-                        .for_each(|item| visit(place, Item::Purge(item))),
-                })
-            }
-            Facts::Things(things) if !things.is_empty() => self.places(ask, request, |place| {
-                for thing in things {
-                    visit(place, Item::Thing(thing));
-                }
-            }),
-            Facts::Worker(worker) if ask.family == Family::Workers && !worker.parts.is_empty() => {
-                let rights: Vec<Right> = worker
-                    .parts
-                    .iter()
-                    .map(|part| self.right(request, part))
-                    .collect();
-                let script = &*worker.script;
-                self.places(ask, request, |place| {
-                    for (part, right) in worker.parts.iter().zip(&rights) {
-                        let right = *right;
-                        visit(
-                            place,
-                            Item::Worker {
-                                script,
-                                part,
-                                right,
-                            },
-                        );
-                    }
-                })
-            }
-            // A call about nothing is judged as one of which nothing is known.
-            _ => self.places(ask, request, |place| visit(place, Item::Unread)),
-        }
-    }
-
-    /// Whether the caller may use, in the same account, what a part of an upload binds.
-    pub(super) fn right(&self, request: &Request<'_>, part: &WorkerPart) -> Right {
-        let WorkerPart::Binding { kind, resource } = part else {
-            return Right::Free;
-        };
-        let (operation, subject) = match workers::deciding(kind, resource.as_deref()) {
-            Deciding::Known(right) => return right,
-            Deciding::Call(operation, subject) => (operation, subject),
-        };
-        let resources: Vec<Resource> = request
-            .resources
-            .iter()
-            .copied()
-            .filter(|resource| matches!(resource, Resource::Account(_)))
-            .collect();
-        let facts = match &subject {
-            Subject::Thing(thing) => Facts::Things(std::slice::from_ref(thing)),
-            Subject::Script(worker) => Facts::Worker(worker),
-            Subject::Whole => Facts::Unread,
-        };
-        let decision = self.decide(&Request {
-            target: Target::Operation(operation),
-            resources: &resources,
-            facts,
-            is_own: false,
-            ..*request
-        });
-        if decision.is_allowed() {
-            Right::Held
-        } else {
-            Right::NotHeld
-        }
-    }
-
-    /// The grants that allow the call and count how often: each is used once by it.
-    #[must_use]
-    pub fn counted(&self, request: &Request<'_>) -> Vec<(GrantId, Counts)> {
-        let mut found: Vec<(GrantId, Counts)> = Vec::new();
-        let Some(ask) = self.ask(request).filter(|_| self.counts) else {
-            return found;
-        };
-        self.each(&ask, request, |place, item| {
-            let decision = self.decide_one(&ask, request, place, item);
-            let Some(grant) = decision.grant.filter(|_| decision.is_allowed()) else {
-                return;
-            };
-            let limits = self.grant(grant).and_then(|grant| grant.limits.as_deref());
-            if let Some(counts) = limits.map(|limits| limits.counts)
-                && !counts.is_empty()
-                && !found.iter().any(|(known, _)| *known == grant)
-            {
-                found.push((grant, counts));
-            }
-        });
-        found
-    }
-
-    /// Calls `visit` for each place that must be allowed. False when the call does not say which
-    /// zone or account it is about although it is about one.
-    fn places(&self, ask: &Ask<'_>, request: &Request<'_>, mut visit: impl FnMut(Place)) -> bool {
         let mut is_whole = match ask.scope {
             // The query names zones and accounts, or nothing that a grant could be about.
             Scope::User | Scope::Other if ask.family == Family::Graphql => {
@@ -360,7 +239,11 @@ impl Policy {
     }
 
     /// Calls `visit` for what names the target first, then for each group by which it is reached.
-    fn candidates<'p>(&'p self, ask: &Ask<'p>, mut visit: impl FnMut(&'p Block, Via) -> Next) {
+    pub(super) fn candidates<'p>(
+        &'p self,
+        ask: &Ask<'p>,
+        mut visit: impl FnMut(&'p Block, Via) -> Next,
+    ) {
         let named = Via {
             family: ask.family,
             is_write: ask.is_write,
@@ -417,7 +300,7 @@ impl Policy {
         }
     }
 
-    fn decide_one(
+    pub(super) fn decide_one(
         &self,
         ask: &Ask<'_>,
         request: &Request<'_>,
@@ -442,7 +325,7 @@ impl Policy {
 
     /// Reads the grants for one place and one item. Verdicts that are `pending` are not counted:
     /// the effects of their grants are returned instead.
-    fn outcome(
+    pub(super) fn outcome(
         &self,
         ask: &Ask<'_>,
         place: Place,
@@ -550,10 +433,10 @@ impl Policy {
 }
 
 /// What is asked, apart from where.
-struct Ask<'p> {
-    principal: &'p Principal,
+pub(super) struct Ask<'p> {
+    pub(super) principal: &'p Principal,
     target: Target<'p>,
-    family: Family,
+    pub(super) family: Family,
     scope: Scope,
     /// The groups that open the operation and that some grant of the principal holds.
     groups: GroupSet,
@@ -566,7 +449,7 @@ struct Ask<'p> {
 
 /// Where something is asked.
 #[derive(Debug, Clone, Copy)]
-enum Place {
+pub(super) enum Place {
     Neither,
     /// With its position, if any grant names it.
     Zone(Option<u32>),
@@ -575,7 +458,7 @@ enum Place {
 
 impl Place {
     /// The scopes that reach it.
-    fn scopes(self) -> [ScopeKey; 2] {
+    pub(super) fn scopes(self) -> [ScopeKey; 2] {
         match self {
             Self::Neither => [ScopeKey::NEITHER; 2],
             Self::Zone(None) => [ScopeKey::ALL_ZONES; 2],
@@ -588,7 +471,7 @@ impl Place {
 
 /// What the grants read so far come to.
 #[derive(Debug, Clone, Copy, Default)]
-struct Outcome {
+pub(super) struct Outcome {
     denied: Option<(u32, Reason)>,
     approve: Option<u32>,
     /// An approve that cannot be judged: it does not open anything, but asks where another opens.
@@ -653,7 +536,7 @@ impl Outcome {
 
 /// The effects of grants whose verdict waits for facts.
 #[derive(Debug, Clone, Copy, Default)]
-struct Pending {
+pub(super) struct Pending {
     deny: bool,
     approve: bool,
     allow: bool,

@@ -8,6 +8,7 @@
 //! INVARIANT: the answer of [`Policy::decide`] depends on the policy and the request only.
 
 mod compile;
+mod counted;
 mod decide;
 mod decision;
 mod dns;
@@ -15,6 +16,7 @@ mod explain;
 mod failure;
 mod grant;
 mod index;
+mod items;
 mod limits;
 mod network;
 mod purge;

@@ -14,6 +14,7 @@ mod migrations;
 mod runs;
 mod schedule;
 mod snapshots;
+mod uses;
 
 pub use audit::{AuditFilter, AuditPage, OpenIntents};
 pub use buckets::Drawn;
@@ -24,6 +25,7 @@ pub use migrations::{MIGRATIONS, Migration};
 pub use runs::{Hold, IdempotencyKey, KeyedRun, NewRun, Save, Saved};
 pub use schedule::{JobRow, OpenRuns, Overdue, ScheduledJob, Tick};
 pub use snapshots::Snapshot;
+pub use uses::{Counted, Use, WithoutRoom};
 
 /// The store over some database.
 #[derive(Debug, Clone)]
