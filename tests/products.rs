@@ -289,10 +289,6 @@ fn e7_nothing_reroutes_the_gateways_own_host_but_by_name() {
     // Other zones hold no host name of ours.
     let net = redirect.replace(COM, NET);
     keeper.expect(
-        get(format!("/zones/{NET}"))
-            .answers(200, success(&json!({"id": NET, "name": "example.net"}))),
-    );
-    keeper.expect(
         put(&net)
             .with(rules.clone())
             .answers(200, success(&json!({}))),
