@@ -13,27 +13,41 @@
 //! To add a product: one module with a `routes()` table and its own state in [`world::World`],
 //! added to [`router::Router::new`].
 
+mod access;
 mod accounts;
 mod api;
 mod auth;
+mod certificates;
 mod clock;
 mod control;
 mod dns;
 mod faults;
+mod graphql;
 mod ids;
 mod io;
 mod lab;
 mod ledger;
 mod limits;
+mod lists;
+mod load_balancing;
+mod logpush;
+mod members;
 mod multipart;
+mod objects;
 mod oidc;
 mod page;
+mod page_rules;
 mod purge;
 mod query;
 mod router;
+mod rulesets;
 mod seed;
+mod seed_products;
 mod server;
 mod service;
+mod settings;
+mod snippets;
+mod tokens;
 mod user;
 mod world;
 mod zones;

@@ -93,7 +93,7 @@ impl Service {
     /// Steps 2 to 4, and the headers that every answer of the API has.
     pub(crate) fn answer(&self, head: &Parts, body: &Bytes, now: Now) -> Response<Bytes> {
         // 2.
-        let credential = auth::authenticate(&head.headers);
+        let credential = auth::authenticate(&head.headers, &lock(&self.world).tokens, now);
         // 3. NOTES "Rate limits": counted per user, whatever the credential; nobody else counts.
         let verdict = {
             let mut limiter = lock(&self.limiter);
