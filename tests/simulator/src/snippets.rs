@@ -6,7 +6,7 @@
 use serde_json::{Value, json};
 
 use crate::api::{ApiError, Outcome, Reply};
-use crate::multipart;
+use crate::multipart::{self, Part};
 use crate::objects::{self, Members};
 use crate::page::OTHERS;
 use crate::router::Route;
@@ -62,12 +62,11 @@ fn put(call: &mut Call<'_>) -> Outcome {
         return Err(bad("the name of a snippet must be of a to z, 0 to 9 and _"));
     }
     let parts = multipart::parse(call.headers, call.body)?;
-    let metadata = parts.iter().find(|part| part.name == "metadata");
-    let metadata = metadata.ok_or_else(|| bad("the part metadata is missing"))?;
-    let metadata: Value = serde_json::from_slice(&metadata.content)
-        .map_err(|_| bad("the part metadata must be JSON"))?;
-    let main = metadata.at("main_module").as_str().unwrap_or_default();
-    if main.is_empty() || !parts.iter().any(|part| part.name != "metadata") {
+    let main = main_module(&parts)?;
+    let modules = parts
+        .iter()
+        .filter(|part| !part.name.starts_with("metadata"));
+    if main.is_empty() || modules.count() == 0 {
         return Err(bad("metadata.main_module and a part for it are needed"));
     }
     let now = json!(call.now.rfc3339());
@@ -77,6 +76,19 @@ fn put(call: &mut Call<'_>) -> Outcome {
     let reply = Reply::ok(&shown(&snippet));
     call.world.objects.put(SNIPPETS, &zone, snippet);
     Ok(reply)
+}
+
+/// The main module: of the JSON part `metadata`, or the part of its own that the SDK sends.
+fn main_module(parts: &[Part]) -> Result<String, ApiError> {
+    let named = |name: &str| parts.iter().find(|part| part.name == name);
+    if let Some(part) = named("metadata[main_module]") {
+        return Ok(String::from_utf8_lossy(&part.content).into_owned());
+    }
+    let metadata = named("metadata").ok_or_else(|| bad("the part metadata is missing"))?;
+    let metadata: Value = serde_json::from_slice(&metadata.content)
+        .map_err(|_| bad("the part metadata must be JSON"))?;
+    let main = metadata.at("main_module").as_str();
+    Ok(main.unwrap_or_default().to_owned())
 }
 
 /// A snippet that a rule runs stays.

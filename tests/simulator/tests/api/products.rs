@@ -321,6 +321,11 @@ fn snippets_are_uploaded_and_stay_while_a_rule_runs_them() {
         upload(&sim, "hello", &good).result()["snippet_name"],
         "hello"
     );
+    let sdk = [
+        ("metadata[main_module]", "main.js"),
+        ("files[]", "export default {}"),
+    ];
+    assert_eq!(upload(&sim, "hello", &sdk).status, 200);
     assert_eq!(upload(&sim, "Bad-Name", &good).error(), (400, 1002));
     assert_eq!(upload(&sim, "x", &good[..1]).error(), (400, 1002));
     assert_eq!(upload(&sim, "x", &good[1..]).error(), (400, 1002));
