@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 
 use bytes::Bytes;
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// What a handler answers.
 pub(crate) type Outcome = Result<Reply, ApiError>;
@@ -42,6 +42,14 @@ impl Reply {
         let body = json!({
             "result": result, "success": true, "errors": [],
             "messages": [{"code": code, "message": message, "type": null}],
+        });
+        Self::envelope(&body.to_string())
+    }
+
+    /// 200 with a result and a `result_info` of its own form.
+    pub(crate) fn with_info(result: &impl Serialize, info: &Value) -> Self {
+        let body = json!({
+            "result": result, "success": true, "errors": [], "messages": [], "result_info": info,
         });
         Self::envelope(&body.to_string())
     }

@@ -1,7 +1,8 @@
 //! A simulator of the Cloudflare v4 API.
 //!
 //! It owns a stateful, validating, rate-limited imitation of the API under `/client/v4/`, and the
-//! control surface under `/__sim/` that tests steer it by. Everything lives in memory; ids and
+//! control surface under `/__sim/` that tests steer it by; OIDC issuers are part of that, and
+//! `/cdn-cgi/access/certs` of Cloudflare Access is at the root. Everything lives in memory; ids and
 //! seeds are fixed, so that two runs of one script give the same answers. [`Simulator`] serves it
 //! over HTTP; [`Lab`] is the same without a network and without a clock.
 //!
@@ -12,32 +13,48 @@
 //! To add a product: one module with a `routes()` table and its own state in [`world::World`],
 //! added to [`router::Router::new`].
 
+mod access;
 mod accounts;
 mod api;
 mod auth;
+mod certificates;
 mod clock;
 mod control;
 mod dns;
 mod faults;
+mod graphql;
 mod ids;
 mod io;
 mod lab;
 mod ledger;
 mod limits;
+mod lists;
+mod load_balancing;
+mod logpush;
+mod members;
 mod multipart;
+mod objects;
+mod oidc;
 mod page;
+mod page_rules;
 mod purge;
 mod query;
 mod router;
+mod rulesets;
 mod seed;
+mod seed_products;
 mod server;
 mod service;
+mod settings;
+mod snippets;
+mod tokens;
 mod user;
 mod world;
 mod zones;
 
 pub use lab::{Answered, Lab};
 pub use ledger::LedgerEntry;
+pub use oidc::ACCESS_AUD;
 pub use purge::Purged;
 pub use seed::{ACME_ID, EMAIL, GLOBEX_ID, KEY, TOKEN, ZONE_COM_ID, ZONE_NET_ID, ZONE_ORG_ID};
 pub use server::{Options, Simulator};

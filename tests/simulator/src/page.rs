@@ -29,6 +29,13 @@ pub(crate) const DNS_RECORDS: Bounds = Bounds {
     max: 5_000_000,
 };
 
+/// NOTES "Envelope, errors, pagination": most other lists 50–100 (hypothesis).
+pub(crate) const OTHERS: Bounds = Bounds {
+    min: 1,
+    default: 20,
+    max: 100,
+};
+
 /// Which page was asked for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Page {

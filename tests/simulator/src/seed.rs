@@ -5,6 +5,8 @@ use serde_json::{Value, json};
 use crate::accounts::Account;
 use crate::clock::Now;
 use crate::dns::seed_records;
+use crate::oidc::ACCESS_AUD;
+use crate::seed_products;
 use crate::world::World;
 use crate::zones::{NewZone, Plan, Zone};
 
@@ -75,19 +77,23 @@ pub(crate) fn world() -> World {
         seed_records(&mut zone, &records, index);
         world.zones.put(zone);
     }
+    seed_products::seed(&mut world);
     world
 }
 
 /// What `GET /__sim/state` answers.
 pub(crate) fn state(world: &World) -> Value {
-    json!({
+    let mut state = json!({
         "token": TOKEN,
         "legacy": {"email": EMAIL, "key": KEY},
+        "access": {"aud": ACCESS_AUD},
         "accounts": world.accounts.iter().map(|a| json!({"id": a.id, "name": a.name})).collect::<Vec<_>>(),
         "zones": world.zones.iter().map(|z| json!({
             "id": z.id, "name": z.name, "plan": z.plan.legacy_id(), "account_id": z.account_id,
         })).collect::<Vec<_>>(),
-    })
+    });
+    seed_products::state(world, &mut state);
+    state
 }
 
 /// Records that every seeded zone has.

@@ -10,8 +10,14 @@ use crate::auth::Credential;
 use crate::clock::Now;
 use crate::dns::ZoneRecords;
 use crate::ids::Ids;
+use crate::lists::Lists;
+use crate::objects::Objects;
+use crate::oidc::Issuers;
 use crate::purge::{Buckets, Purged};
 use crate::query::Query;
+use crate::rulesets::Rulesets;
+use crate::settings::Settings;
+use crate::tokens::Tokens;
 use crate::zones::{Zone, Zones};
 
 /// Everything that `POST /__sim/reset` seeds anew.
@@ -21,6 +27,12 @@ pub(crate) struct World {
     pub(crate) accounts: Vec<Account>,
     pub(crate) zones: Zones,
     pub(crate) purge: Buckets,
+    pub(crate) issuers: Issuers,
+    pub(crate) objects: Objects,
+    pub(crate) rulesets: Rulesets,
+    pub(crate) settings: Settings,
+    pub(crate) lists: Lists,
+    pub(crate) tokens: Tokens,
     /// What was purged, where somebody reads it: a server that runs for long keeps no journal.
     pub(crate) purged: Option<Vec<Purged>>,
 }
@@ -52,6 +64,20 @@ impl Call<'_> {
             .zones
             .get(self.param("zone_id"))
             .ok_or_else(ApiError::forbidden)
+    }
+
+    /// The id of the path's account or zone, once it is known to exist.
+    pub(crate) fn place(&self) -> Result<&str, ApiError> {
+        match self.param("account_id") {
+            "" => self.zone().map(|zone| zone.id.as_str()),
+            id => self
+                .world
+                .accounts
+                .iter()
+                .find(|account| account.id == id)
+                .map(|account| account.id.as_str())
+                .ok_or_else(ApiError::forbidden),
+        }
     }
 
     /// The DNS records of the path's zone.

@@ -7,6 +7,18 @@ mod control;
 #[cfg(test)]
 mod dns;
 #[cfg(test)]
+mod graphql;
+#[cfg(test)]
 mod lab;
 #[cfg(test)]
+mod lists;
+#[cfg(test)]
+mod oidc;
+#[cfg(test)]
+mod products;
+#[cfg(test)]
+mod rulesets;
+#[cfg(test)]
 mod support;
+#[cfg(test)]
+mod tokens;
