@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 
 use bytes::Bytes;
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// What a handler answers.
 pub(crate) type Outcome = Result<Reply, ApiError>;
@@ -62,6 +62,24 @@ impl Reply {
             info.page, info.per_page, info.count, info.total_count, info.total_pages
         );
         Self::envelope(&body)
+    }
+
+    /// 200 with a `result_info` of the operation's own beside the result.
+    pub(crate) fn with_info(result: &impl Serialize, info: &Value) -> Self {
+        let body = json!({
+            "result": result, "success": true, "errors": [], "messages": [], "result_info": info,
+        });
+        Self::envelope(&body.to_string())
+    }
+
+    /// Bytes as they are, not enveloped.
+    pub(crate) fn bytes(content_type: &'static str, body: Bytes) -> Self {
+        Self {
+            status: 200,
+            content_type,
+            headers: Vec::new(),
+            body,
+        }
     }
 
     /// Plain text, not enveloped.

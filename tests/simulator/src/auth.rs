@@ -16,6 +16,8 @@ pub(crate) enum Credential {
     Token,
     /// The user's global key.
     Key,
+    /// The token of an upload of assets, which authorises nothing else.
+    Upload,
 }
 
 /// Reads and judges the credential of a call. With both forms present the token counts.

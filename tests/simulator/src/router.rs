@@ -8,7 +8,7 @@ use percent_encoding::percent_decode_str;
 use crate::api::{ApiError, Outcome};
 use crate::ids::is_id;
 use crate::world::Call;
-use crate::{accounts, dns, purge, user, zones};
+use crate::{accounts, d1, dns, kv, purge, queues, r2, user, workers, zones};
 
 /// What carries out an operation.
 pub(crate) type Handler = fn(&mut Call<'_>) -> Outcome;
@@ -54,6 +54,11 @@ impl Router {
             zones::routes(),
             dns::routes(),
             purge::routes(),
+            workers::routes(),
+            kv::routes(),
+            d1::routes(),
+            r2::routes(),
+            queues::routes(),
         ];
         let mut rows: Vec<Row> = tables
             .into_iter()

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use crate::accounts::Account;
 use crate::clock::Now;
 use crate::dns::seed_records;
+use crate::workers;
 use crate::world::World;
 use crate::zones::{NewZone, Plan, Zone};
 
@@ -24,6 +25,14 @@ pub const ZONE_COM_ID: &str = "c0000000000000000000000000000001";
 pub const ZONE_NET_ID: &str = "c0000000000000000000000000000002";
 /// `example.org`, on Enterprise.
 pub const ZONE_ORG_ID: &str = "c0000000000000000000000000000003";
+/// The KV namespace `site-cache`.
+pub const KV_SITE_ID: &str = "4b000000000000000000000000000001";
+/// The KV namespace `billing`, which no Worker but `api` uses.
+pub const KV_BILLING_ID: &str = "4b000000000000000000000000000002";
+/// The D1 database `site-db`.
+pub const D1_ID: &str = "d1000000-0000-4000-8000-000000000001";
+/// The queue `jobs`.
+pub const QUEUE_ID: &str = "51000000000000000000000000000001";
 
 /// The user's id.
 pub(crate) const USER_ID: &str = "e0000000000000000000000000000001";
@@ -75,6 +84,7 @@ pub(crate) fn world() -> World {
         seed_records(&mut zone, &records, index);
         world.zones.put(zone);
     }
+    workers::seed(&mut world);
     world
 }
 
@@ -87,6 +97,19 @@ pub(crate) fn state(world: &World) -> Value {
         "zones": world.zones.iter().map(|z| json!({
             "id": z.id, "name": z.name, "plan": z.plan.legacy_id(), "account_id": z.account_id,
         })).collect::<Vec<_>>(),
+        "kv": world.kv.iter().map(|n| json!({
+            "id": n.id, "title": n.title, "account_id": n.account_id,
+        })).collect::<Vec<_>>(),
+        "d1": world.d1.iter().map(|d| json!({
+            "id": d.id, "name": d.name, "account_id": d.account_id, "statements": d.statements,
+        })).collect::<Vec<_>>(),
+        "r2": world.r2.iter().map(|b| json!({
+            "name": b.name, "account_id": b.account_id,
+        })).collect::<Vec<_>>(),
+        "queues": world.queues.iter().map(|q| json!({
+            "id": q.id, "name": q.name, "account_id": q.account_id,
+        })).collect::<Vec<_>>(),
+        "workers": world.workers.iter().map(|(account, script)| script.state(account)).collect::<Vec<_>>(),
     })
 }
 

@@ -51,6 +51,6 @@ fn get(call: &mut Call<'_>) -> Outcome {
 fn verify(call: &mut Call<'_>) -> Outcome {
     match call.credential {
         Credential::Token => Ok(verified()),
-        Credential::Key => Err(ApiError::new(401, 1000, "Invalid API Token")),
+        Credential::Key | Credential::Upload => Err(ApiError::new(401, 1000, "Invalid API Token")),
     }
 }
