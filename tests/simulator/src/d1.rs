@@ -158,8 +158,14 @@ fn create(call: &mut Call<'_>) -> Outcome {
     Ok(reply)
 }
 
+/// `fields=uuid,name` chooses what is shown (wrangler asks so for the id of a name).
 fn get(call: &mut Call<'_>) -> Outcome {
-    Ok(Reply::ok(&database(call)?.render()))
+    let fields = call.query.non_empty("fields").map(str::to_owned);
+    let mut shown = database(call)?.render();
+    if let (Some(fields), Some(map)) = (fields, shown.as_object_mut()) {
+        map.retain(|name, _| fields.split(',').any(|field| field == name));
+    }
+    Ok(Reply::ok(&shown))
 }
 
 /// Read replication is all that can be changed.

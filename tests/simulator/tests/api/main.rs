@@ -7,6 +7,16 @@ mod control;
 #[cfg(test)]
 mod dns;
 #[cfg(test)]
+mod kv;
+#[cfg(test)]
 mod lab;
 #[cfg(test)]
+mod storage;
+#[cfg(test)]
 mod support;
+#[cfg(test)]
+mod triggers;
+#[cfg(test)]
+mod uploads;
+#[cfg(test)]
+mod workers;
