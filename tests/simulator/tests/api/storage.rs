@@ -232,8 +232,11 @@ fn what_a_bucket_cannot_be_has_its_code() {
             "{name}"
         );
     }
-    let taken = json!({"name": "site-assets"});
-    assert_eq!(sim.call("POST", &all, Some(&taken)).error(), (409, 10_004));
+    let existing = json!({"name": "site-assets"});
+    assert_eq!(
+        sim.call("POST", &all, Some(&existing)).error(),
+        (409, 10_004)
+    );
     let class = json!({"name": "cold", "storageClass": "Frozen"});
     assert_eq!(sim.call("POST", &all, Some(&class)).error(), (400, 6007));
     assert_eq!(
