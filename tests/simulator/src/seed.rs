@@ -90,27 +90,16 @@ pub(crate) fn world() -> World {
 
 /// What `GET /__sim/state` answers.
 pub(crate) fn state(world: &World) -> Value {
-    json!({
+    let mut state = json!({
         "token": TOKEN,
         "legacy": {"email": EMAIL, "key": KEY},
         "accounts": world.accounts.iter().map(|a| json!({"id": a.id, "name": a.name})).collect::<Vec<_>>(),
         "zones": world.zones.iter().map(|z| json!({
             "id": z.id, "name": z.name, "plan": z.plan.legacy_id(), "account_id": z.account_id,
         })).collect::<Vec<_>>(),
-        "kv": world.kv.iter().map(|n| json!({
-            "id": n.id, "title": n.title, "account_id": n.account_id,
-        })).collect::<Vec<_>>(),
-        "d1": world.d1.iter().map(|d| json!({
-            "id": d.id, "name": d.name, "account_id": d.account_id, "statements": d.statements,
-        })).collect::<Vec<_>>(),
-        "r2": world.r2.iter().map(|b| json!({
-            "name": b.name, "account_id": b.account_id,
-        })).collect::<Vec<_>>(),
-        "queues": world.queues.iter().map(|q| json!({
-            "id": q.id, "name": q.name, "account_id": q.account_id,
-        })).collect::<Vec<_>>(),
-        "workers": world.workers.iter().map(|(account, script)| script.state(account)).collect::<Vec<_>>(),
-    })
+    });
+    workers::state(world, &mut state);
+    state
 }
 
 /// Records that every seeded zone has.

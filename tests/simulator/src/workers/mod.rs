@@ -31,7 +31,7 @@ use crate::router::Route;
 use crate::world::Call;
 
 pub(crate) use assets::is_upload;
-pub(crate) use seed::seed;
+pub(crate) use seed::{seed, state};
 use state::Script;
 pub(crate) use state::Workers;
 

@@ -60,6 +60,30 @@ pub(crate) fn seed(world: &mut World) {
         .insert(ACME_ID.to_owned(), "acme".to_owned());
 }
 
+/// What `GET /__sim/state` says of Workers and storage.
+pub(crate) fn state(world: &World, state: &mut Value) {
+    let kv = world.kv.iter();
+    let kv = kv.map(|n| json!({"id": n.id, "title": n.title, "account_id": n.account_id}));
+    let d1 = world.d1.iter().map(|d| {
+        json!({
+            "id": d.id, "name": d.name, "account_id": d.account_id, "statements": d.statements,
+        })
+    });
+    let r2 = world.r2.iter();
+    let r2 = r2.map(|b| json!({"name": b.name, "account_id": b.account_id}));
+    let queues = world.queues.iter();
+    let queues = queues.map(|q| json!({"id": q.id, "name": q.name, "account_id": q.account_id}));
+    let workers = world.workers.iter();
+    let workers = workers.map(|(account, script)| script.state(account));
+    if let Some(map) = state.as_object_mut() {
+        map.insert("kv".to_owned(), kv.collect());
+        map.insert("d1".to_owned(), d1.collect());
+        map.insert("r2".to_owned(), r2.collect());
+        map.insert("queues".to_owned(), queues.collect());
+        map.insert("workers".to_owned(), workers.collect());
+    }
+}
+
 fn put(world: &mut World, ids: &mut Ids, name: &str, tag: &str, bindings: &Value) {
     let code = format!("export default {{ fetch() {{ return new Response(\"{name}\"); }} }};\n");
     let bindings = bindings.as_array().map(Vec::as_slice).unwrap_or_default();
