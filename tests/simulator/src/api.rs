@@ -46,6 +46,14 @@ impl Reply {
         Self::envelope(&body.to_string())
     }
 
+    /// 200 with a result and a `result_info` of its own form.
+    pub(crate) fn with_info(result: &impl Serialize, info: &Value) -> Self {
+        let body = json!({
+            "result": result, "success": true, "errors": [], "messages": [], "result_info": info,
+        });
+        Self::envelope(&body.to_string())
+    }
+
     /// 200 with one page of already serialised items and its `result_info`.
     pub(crate) fn list<'a>(items: impl Iterator<Item = &'a str>, info: &PageInfo) -> Self {
         let mut body = String::from(r#"{"result":["#);
@@ -62,14 +70,6 @@ impl Reply {
             info.page, info.per_page, info.count, info.total_count, info.total_pages
         );
         Self::envelope(&body)
-    }
-
-    /// 200 with a `result_info` of the operation's own beside the result.
-    pub(crate) fn with_info(result: &impl Serialize, info: &Value) -> Self {
-        let body = json!({
-            "result": result, "success": true, "errors": [], "messages": [], "result_info": info,
-        });
-        Self::envelope(&body.to_string())
     }
 
     /// Bytes as they are, not enveloped.
