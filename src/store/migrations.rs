@@ -22,6 +22,10 @@ pub const MIGRATIONS: &[Migration] = &[
         id: 2,
         sql: include_str!("../../migrations/0002_jobs.sql"),
     },
+    Migration {
+        id: 3,
+        sql: include_str!("../../migrations/0003_identity.sql"),
+    },
 ];
 
 const CREATE_TABLE: &str = "CREATE TABLE IF NOT EXISTS schema_migrations (id INTEGER PRIMARY KEY, applied_at INTEGER NOT NULL)";

@@ -323,6 +323,7 @@ impl Keeper {
             last_used_at: None,
             note: None,
             legacy: false,
+            login: None,
         };
         block_on(self.store.add_key(&record, &self.event())).unwrap();
         key.expose().to_owned()
