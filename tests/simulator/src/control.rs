@@ -1,4 +1,4 @@
-//! The control surface under `/__sim/`: ledger, faults, limits, clock, fill, reset, state.
+//! The control surface under `/__sim/`: ledger, faults, limits, clock, fill, reset, state, issuers.
 
 use hyper::Method;
 use serde::Deserialize;
@@ -56,7 +56,12 @@ pub(crate) fn handle(
     query: &str,
     body: &[u8],
 ) -> Reply {
-    answer(shared, method, path, query, body).unwrap_or_else(|message| {
+    or_refused(answer(shared, method, path, query, body), method, path)
+}
+
+/// The reply, or the refusal that a message stands for.
+pub(crate) fn or_refused(outcome: Result<Reply, String>, method: &Method, path: &str) -> Reply {
+    outcome.unwrap_or_else(|message| {
         let status = if message.is_empty() { 404 } else { 400 };
         let message = if message.is_empty() {
             format!("no such control: {method} {path}")
@@ -94,6 +99,11 @@ fn answer(
             Ok(reply(200, &seed::state(&lock(&shared.service.world))))
         }
         // An empty message stands for "no such control".
+        (_, path) if path.starts_with("/__sim/oidc/") || path.starts_with("/__sim/access") => {
+            shared
+                .service
+                .steer_issuer(method, path, body, shared.clock.now())
+        }
         ("POST", path) => fill(shared, filled_zone(path).ok_or("")?, body),
         _ => Err(String::new()),
     }
@@ -103,6 +113,7 @@ fn answer(
 fn reset(shared: &Shared) {
     *lock(&shared.service.world) = seed::world();
     lock(&shared.service.ledger).clear(shared.ledger_body_bytes);
+    lock(&shared.service.fetches).clear(0);
     lock(&shared.faults).clear();
     *lock(&shared.service.limiter) = Limiter::default();
     shared.clock.reset();

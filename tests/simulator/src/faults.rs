@@ -135,11 +135,26 @@ impl Faults {
         &self.list
     }
 
+    /// The action that meets a request for something other than the API: only a fault that names
+    /// a path is meant for it.
+    pub(crate) fn take_named(&mut self, method: &str, path: &str) -> Option<Action> {
+        self.take_of(method, path, |fault| fault.matcher.path.is_some())
+    }
+
     /// The action that meets this request: of the first matching fault whose `after` is used up
     /// and whose `times` is not. Every matching fault before it counts the request as passed.
     pub(crate) fn take(&mut self, method: &str, path: &str) -> Option<Action> {
+        self.take_of(method, path, |_| true)
+    }
+
+    fn take_of(
+        &mut self,
+        method: &str,
+        path: &str,
+        meant: impl Fn(&Fault) -> bool,
+    ) -> Option<Action> {
         for fault in &mut self.list {
-            if !fault.matcher.matches(method, path) {
+            if !meant(fault) || !fault.matcher.matches(method, path) {
                 continue;
             }
             if fault.after > 0 {

@@ -4,17 +4,22 @@
 //! reads from its clock is a parameter here.
 
 use bytes::Bytes;
-use hyper::{Method, Request, Response};
+use hyper::{HeaderMap, Method, Request, Response};
 
 use crate::clock::Now;
+use crate::control::or_refused;
 use crate::dns;
 use crate::ledger::LedgerEntry;
 use crate::limits::Limiter;
+use crate::oidc;
 use crate::purge::Purged;
-use crate::service::{Service, is_v4, lock, not_found};
+use crate::service::{Service, is_v4, lock, not_found, respond};
 
 /// How much of each body the ledger keeps: more than any call may carry.
 const LEDGER_BODY_BYTES: usize = 128 * 1024 * 1024;
+
+/// Where issuers of a simulator without a network say they are.
+const ORIGIN: &str = "http://127.0.0.1:8788";
 
 /// A simulator without a network.
 #[derive(Debug)]
@@ -54,13 +59,14 @@ impl Lab {
     /// A simulator with the seed that the server has, too.
     #[must_use]
     pub fn new() -> Self {
-        let service = Service::new(LEDGER_BODY_BYTES);
+        let service = Service::new(ORIGIN.to_owned(), LEDGER_BODY_BYTES);
         lock(&service.world).purged = Some(Vec::new());
         Self { service }
     }
 
     /// Makes a call. `target` is path and query, such as `/client/v4/zones?page=2`; `now_micros`
-    /// is the instant, in microseconds since the Unix epoch.
+    /// is the instant, in microseconds since the Unix epoch. Issuers and what steers them are
+    /// served, too, but no other control.
     ///
     /// What no HTTP request can carry (a target with a space, say) is answered 400 with an empty
     /// body and is not on the ledger, as the server's HTTP library would do it.
@@ -84,10 +90,22 @@ impl Lab {
             };
         };
         let (head, ()) = request.into_parts();
+        let now = Now(now_micros);
+        if let Some(document) = oidc::document(head.uri.path()) {
+            let entry = self.service.fetch_begin(&head, now);
+            let response = self.service.publish(document);
+            self.service.fetch_finish(entry, response.status());
+            return answered(response, &head.method);
+        }
+        if head.uri.path().starts_with("/__sim/") {
+            let path = head.uri.path();
+            let steered = self.service.steer_issuer(&head.method, path, body, now);
+            let reply = or_refused(steered, &head.method, path);
+            return answered(respond(reply, HeaderMap::new()), &head.method);
+        }
         if !is_v4(head.uri.path()) {
             return answered(not_found(), &head.method);
         }
-        let now = Now(now_micros);
         let begun = self.service.begin(&head, now);
         self.service.body(&begun, body);
         let mut response = self

@@ -177,8 +177,13 @@ impl Ledger {
 
     /// The entries numbered above `after`, one JSON object a line.
     pub(crate) fn render(&self, after: u64) -> String {
+        Self::lines(self.entries(after))
+    }
+
+    /// The given entries, one JSON object a line.
+    pub(crate) fn lines(entries: impl Iterator<Item = LedgerEntry>) -> String {
         let mut out = String::new();
-        for entry in self.entries(after) {
+        for entry in entries {
             let mut line = json!({
                 "n": entry.n,
                 "time": Now(entry.time_micros).rfc3339(),

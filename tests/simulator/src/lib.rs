@@ -1,7 +1,8 @@
 //! A simulator of the Cloudflare v4 API.
 //!
 //! It owns a stateful, validating, rate-limited imitation of the API under `/client/v4/`, and the
-//! control surface under `/__sim/` that tests steer it by. Everything lives in memory; ids and
+//! control surface under `/__sim/` that tests steer it by; OIDC issuers are part of that, and
+//! `/cdn-cgi/access/certs` of Cloudflare Access is at the root. Everything lives in memory; ids and
 //! seeds are fixed, so that two runs of one script give the same answers. [`Simulator`] serves it
 //! over HTTP; [`Lab`] is the same without a network and without a clock.
 //!
@@ -25,6 +26,7 @@ mod lab;
 mod ledger;
 mod limits;
 mod multipart;
+mod oidc;
 mod page;
 mod purge;
 mod query;
@@ -38,6 +40,7 @@ mod zones;
 
 pub use lab::{Answered, Lab};
 pub use ledger::LedgerEntry;
+pub use oidc::ACCESS_AUD;
 pub use purge::Purged;
 pub use seed::{ACME_ID, EMAIL, GLOBEX_ID, KEY, TOKEN, ZONE_COM_ID, ZONE_NET_ID, ZONE_ORG_ID};
 pub use server::{Options, Simulator};

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use crate::accounts::Account;
 use crate::clock::Now;
 use crate::dns::seed_records;
+use crate::oidc::ACCESS_AUD;
 use crate::world::World;
 use crate::zones::{NewZone, Plan, Zone};
 
@@ -83,6 +84,7 @@ pub(crate) fn state(world: &World) -> Value {
     json!({
         "token": TOKEN,
         "legacy": {"email": EMAIL, "key": KEY},
+        "access": {"aud": ACCESS_AUD},
         "accounts": world.accounts.iter().map(|a| json!({"id": a.id, "name": a.name})).collect::<Vec<_>>(),
         "zones": world.zones.iter().map(|z| json!({
             "id": z.id, "name": z.name, "plan": z.plan.legacy_id(), "account_id": z.account_id,

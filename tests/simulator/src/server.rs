@@ -15,7 +15,7 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{HeaderMap, Request, Response, StatusCode};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -27,6 +27,7 @@ use crate::clock::Clock;
 use crate::control;
 use crate::faults::{Action, Faults, Headers, Reset};
 use crate::io::Socket;
+use crate::oidc;
 use crate::seed;
 use crate::service::{Service, is_v4, lock, not_found, respond};
 
@@ -66,7 +67,7 @@ impl Simulator {
         let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, options.port))?;
         listener.set_nonblocking(true)?;
         let addr = listener.local_addr()?;
-        let shared = Arc::new(Shared::new(&options));
+        let shared = Arc::new(Shared::new(&options, addr));
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .thread_name("simulator")
@@ -134,9 +135,9 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    fn new(options: &Options) -> Self {
+    fn new(options: &Options, addr: SocketAddr) -> Self {
         Self {
-            service: Service::new(options.ledger_body_bytes),
+            service: Service::new(format!("http://{addr}"), options.ledger_body_bytes),
             faults: Mutex::default(),
             clock: Clock::default(),
             ledger_body_bytes: options.ledger_body_bytes,
@@ -192,6 +193,15 @@ async fn serve(
 ) -> Result<Response<Sending>, Cut> {
     let (head, body) = request.into_parts();
     let path = head.uri.path();
+    let is_read = head.method == Method::GET || head.method == Method::HEAD;
+    if let Some(document) = oidc::document(path).filter(|_| is_read) {
+        let entry = shared.service.fetch_begin(&head, shared.clock.now());
+        let action = lock(&shared.faults).take_named(head.method.as_str(), path);
+        let answer = || shared.service.publish(document);
+        let response = faulted(action.unwrap_or_default(), &head.headers, &reset, answer).await?;
+        shared.service.fetch_finish(entry, response.status());
+        return Ok(response);
+    }
     if path == "/__sim" || path.starts_with("/__sim/") {
         let body = body.collect().await.map_err(|_| Cut)?.to_bytes();
         let query = head.uri.query().unwrap_or_default();
@@ -208,6 +218,19 @@ async fn serve(
     let action = lock(&shared.faults)
         .take(head.method.as_str(), path)
         .unwrap_or_default();
+    let answer = || service.answer(&head, &body, shared.clock.now());
+    let mut response = faulted(action, &head.headers, &reset, answer).await?;
+    service.finish(begun, &mut response);
+    Ok(response)
+}
+
+/// The answer to a request that a fault may meet on its way.
+async fn faulted(
+    action: Action,
+    received: &HeaderMap,
+    reset: &AtomicBool,
+    answer: impl FnOnce() -> Response<Bytes>,
+) -> Result<Response<Sending>, Cut> {
     if let Some(delay) = action.delay_ms {
         tokio::time::sleep(Duration::from_millis(delay)).await;
     }
@@ -215,10 +238,7 @@ async fn serve(
         reset.store(true, Ordering::Release);
         return Err(Cut);
     }
-    let response = match instead(&action, &head.headers) {
-        Some(response) => response,
-        None => service.answer(&head, &body, shared.clock.now()),
-    };
+    let response = instead(&action, received).unwrap_or_else(answer);
     if action.reset == Some(Reset::After) {
         reset.store(true, Ordering::Release);
         return Err(Cut);
@@ -227,7 +247,6 @@ async fn serve(
     if action.half_body == Some(true) {
         halve(&mut response);
     }
-    service.finish(begun, &mut response);
     Ok(response)
 }
 

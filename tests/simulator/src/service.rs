@@ -13,7 +13,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::http::request::Parts;
-use hyper::{HeaderMap, Response, StatusCode};
+use hyper::{HeaderMap, Method, Response, StatusCode};
 
 use crate::api::{ApiError, Reply};
 use crate::auth;
@@ -21,6 +21,7 @@ use crate::clock::Now;
 use crate::ids::mix;
 use crate::ledger::{EntryId, Ledger};
 use crate::limits::{Limiter, Verdict};
+use crate::oidc;
 use crate::query::Query;
 use crate::router::{PREFIX, Router};
 use crate::seed;
@@ -32,6 +33,10 @@ pub(crate) struct Service {
     pub(crate) world: Mutex<World>,
     pub(crate) ledger: Mutex<Ledger>,
     pub(crate) limiter: Mutex<Limiter>,
+    /// The requests for documents of issuers, which are no calls of the API.
+    pub(crate) fetches: Mutex<Ledger>,
+    /// `http://host:port`, of which the addresses of issuers are made.
+    origin: String,
     router: Router,
     /// Counts answers; a ray is never given twice, not even after a reset.
     rays: AtomicU64,
@@ -56,12 +61,15 @@ pub(crate) fn is_v4(path: &str) -> bool {
 }
 
 impl Service {
-    /// A freshly seeded one, whose ledger keeps at most `ledger_body_bytes` of each body.
-    pub(crate) fn new(ledger_body_bytes: usize) -> Self {
+    /// A freshly seeded one at `origin`, whose ledger keeps at most `ledger_body_bytes` of each
+    /// body.
+    pub(crate) fn new(origin: String, ledger_body_bytes: usize) -> Self {
         Self {
             world: Mutex::new(seed::world()),
             ledger: Mutex::new(Ledger::new(ledger_body_bytes)),
             limiter: Mutex::default(),
+            fetches: Mutex::new(Ledger::new(0)),
+            origin,
             router: Router::new(),
             rays: AtomicU64::new(0),
         }
@@ -114,6 +122,53 @@ impl Service {
         });
         let reply = outcome.unwrap_or_else(ApiError::into_reply);
         respond(reply, api_headers(&verdict))
+    }
+
+    /// Writes down a request for a document of an issuer.
+    pub(crate) fn fetch_begin(&self, head: &Parts, now: Now) -> EntryId {
+        lock(&self.fetches).begin(now, &head.method, &head.uri, &head.headers, "")
+    }
+
+    /// The document, once it was found by its path.
+    pub(crate) fn publish(&self, document: oidc::Document<'_>) -> Response<Bytes> {
+        lock(&self.world).issuers.publish(&self.origin, document)
+    }
+
+    /// Writes down what the request for a document was answered with.
+    pub(crate) fn fetch_finish(&self, entry: EntryId, status: StatusCode) {
+        lock(&self.fetches).finish(entry, status.as_u16());
+    }
+
+    /// Steers an issuer; an empty message stands for "no such control".
+    pub(crate) fn steer_issuer(
+        &self,
+        method: &Method,
+        path: &str,
+        body: &[u8],
+        now: Now,
+    ) -> Result<Reply, String> {
+        let (name, published, action) = oidc::controlled(path).ok_or("")?;
+        if (method.as_str(), action) == ("GET", "log") {
+            let fetches = lock(&self.fetches);
+            let own = fetches
+                .entries(0)
+                .filter(|entry| entry.path.starts_with(&published));
+            return Ok(Reply {
+                content_type: "application/x-ndjson",
+                ..Reply::text(Ledger::lines(own))
+            });
+        }
+        let result = lock(&self.world).issuers.control(
+            &self.origin,
+            name,
+            (method.as_str(), action),
+            body,
+            now,
+        )?;
+        Ok(Reply {
+            content_type: "application/json",
+            ..Reply::text(result.ok_or("")?.to_string())
+        })
     }
 
     /// Step 5.

@@ -10,6 +10,7 @@ use crate::auth::Credential;
 use crate::clock::Now;
 use crate::dns::ZoneRecords;
 use crate::ids::Ids;
+use crate::oidc::Issuers;
 use crate::purge::{Buckets, Purged};
 use crate::query::Query;
 use crate::zones::{Zone, Zones};
@@ -21,6 +22,7 @@ pub(crate) struct World {
     pub(crate) accounts: Vec<Account>,
     pub(crate) zones: Zones,
     pub(crate) purge: Buckets,
+    pub(crate) issuers: Issuers,
     /// What was purged, where somebody reads it: a server that runs for long keeps no journal.
     pub(crate) purged: Option<Vec<Purged>>,
 }

@@ -221,3 +221,24 @@ fn the_control_fills_a_zone_like_the_lab() {
     let alone = json(&call(&mut lab, "GET", &list, ""));
     assert_eq!(listed, alone["result"]);
 }
+
+#[test]
+fn issuers_are_there_without_a_network_and_other_controls_are_not() {
+    let mut lab = Lab::new();
+    let order = br#"{"preset":"github"}"#;
+    let signed = lab.call("POST", "/__sim/oidc/ci/sign", &[], order, 7_000_000);
+    let signed: Value = serde_json::from_slice(&signed.body).unwrap();
+    assert_eq!(signed["claims"]["iat"], 7);
+    assert_eq!(
+        signed["claims"]["iss"],
+        "http://127.0.0.1:8788/__sim/oidc/ci"
+    );
+    assert_eq!(
+        lab.call("GET", "/__sim/oidc/ci/jwks", &[], b"", 0).status,
+        200
+    );
+    let log = lab.call("GET", "/__sim/oidc/ci/log", &[], b"", 0).body;
+    assert_eq!(String::from_utf8(log).unwrap().lines().count(), 1);
+    assert_eq!(lab.call("GET", "/__sim/state", &[], b"", 0).status, 404);
+    assert!(lab.ledger().is_empty());
+}

@@ -9,4 +9,6 @@ mod dns;
 #[cfg(test)]
 mod lab;
 #[cfg(test)]
+mod oidc;
+#[cfg(test)]
 mod support;

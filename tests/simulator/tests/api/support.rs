@@ -97,6 +97,11 @@ impl Sim {
             .unwrap()
     }
 
+    /// `http://127.0.0.1:PORT`.
+    pub(crate) fn url(&self) -> String {
+        self.0.url()
+    }
+
     /// The ledger's lines after `n`.
     pub(crate) fn ledger(&self, after: u64) -> Vec<Value> {
         let answer = self.control("GET", &format!("/ledger?after={after}"), None);
