@@ -42,7 +42,7 @@ impl KeySource {
         json!([self.issuer, self.jwks_uri]).to_string()
     }
 
-    /// Its discovery document (OpenID Connect Discovery 1.0 §4).
+    /// Its discovery document (`OpenID` Connect Discovery 1.0 §4).
     fn discovery_url(&self) -> String {
         let issuer = self.issuer.trim_end_matches('/');
         format!("{issuer}/.well-known/openid-configuration")
@@ -199,8 +199,13 @@ impl Memory {
 
     fn from_text(text: &str) -> Option<Self> {
         let saved: Value = serde_json::from_str(text).ok()?;
-        let time = |name| saved[name].as_i64().map(Timestamp::from_unix_ms);
-        let held = match (saved["set"].as_str(), time("sent_at")) {
+        let time = |name| {
+            saved
+                .get(name)
+                .and_then(Value::as_i64)
+                .map(Timestamp::from_unix_ms)
+        };
+        let held = match (saved.get("set").and_then(Value::as_str), time("sent_at")) {
             (Some(text), Some(sent_at)) => Some(Held {
                 set: Rc::new(KeySet::parse(text.as_bytes()).ok()?),
                 text: text.into(),
@@ -215,11 +220,14 @@ impl Memory {
     }
 }
 
+/// A fetch that several wait for.
+type Flight = Shared<LocalBoxFuture<'static, Result<(), String>>>;
+
 /// The object of one issuer: fetches its keys, once for all who ask at the same time.
 pub struct Keeper<W> {
     world: Rc<W>,
     memory: Rc<RefCell<Option<Memory>>>,
-    flight: RefCell<Option<Shared<LocalBoxFuture<'static, Result<(), String>>>>>,
+    flight: RefCell<Option<Flight>>,
 }
 
 impl<W> std::fmt::Debug for Keeper<W> {
@@ -244,7 +252,7 @@ impl<W: KeeperWorld + 'static> Keeper<W> {
         let answered = async {
             let asked: Value = serde_json::from_str(question)
                 .map_err(|_| "the question is malformed".to_owned())?;
-            let text = |name: &str| asked[name].as_str().map(str::to_owned);
+            let text = |name: &str| asked.get(name).and_then(Value::as_str).map(str::to_owned);
             let (Some(issuer), Some(kid)) = (text("issuer"), text("kid")) else {
                 return Err("the question is malformed".to_owned());
             };
@@ -306,11 +314,7 @@ impl<W: KeeperWorld + 'static> Keeper<W> {
     }
 
     /// The fetch that is under way, or a new one.
-    fn flight(
-        &self,
-        source: &KeySource,
-        is_local: bool,
-    ) -> Shared<LocalBoxFuture<'static, Result<(), String>>> {
+    fn flight(&self, source: &KeySource, is_local: bool) -> Flight {
         let mut flight = self.flight.borrow_mut();
         if let Some(flight) = flight.as_ref().filter(|flight| flight.peek().is_none()) {
             return flight.clone();
@@ -364,11 +368,12 @@ impl Published {
     pub fn read(answer: &str) -> Result<Self, String> {
         let malformed = || "its object gave no answer that can be read".to_owned();
         let answer: Value = serde_json::from_str(answer).map_err(|_| malformed())?;
-        if let Some(error) = answer["error"].as_str() {
+        if let Some(error) = answer.get("error").and_then(Value::as_str) {
             return Err(error.to_owned());
         }
-        let (Some(text), Some(age_ms)) = (answer["keys"].as_str(), answer["age_ms"].as_i64())
-        else {
+        let keys = answer.get("keys").and_then(Value::as_str);
+        let age_ms = answer.get("age_ms").and_then(Value::as_i64);
+        let (Some(text), Some(age_ms)) = (keys, age_ms) else {
             return Err(malformed());
         };
         let set = KeySet::parse(text.as_bytes()).map_err(|error| error.to_string())?;

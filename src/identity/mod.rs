@@ -23,5 +23,5 @@ pub use issuer::{
 pub use jwks::{KeyError, KeySet, KeySetError, MAX_KEY_SET_BYTES, PublicKey};
 pub use jwt::{Algorithm, Jws, MAX_TOKEN_BYTES, TokenError};
 pub use key::{Digest, Key, KeyId, KeyRecord, KeyState, Login, MalformedKey, Pepper};
-pub use rule::{behind, fits, max_lifetime_secs, person, rule_digest};
+pub use rule::{behind, fits, max_lifetime_secs, person, rule_digest, traces};
 pub use verify::{Unproven, Verifier, prove};

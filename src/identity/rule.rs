@@ -105,8 +105,8 @@ pub fn fits(principal: &Principal, claims: &Claims) -> Result<(), String> {
 /// Who stood behind a verified token, in words, such as `GitHub acme/site@main, run 812 by octocat`.
 #[must_use]
 pub fn behind(claims: &Claims) -> String {
-    let shown = |claim| claims.text(claim).map(|text| sanitised(text, SHOWN_CHARS));
-    let ci = |provider: &str, project, run: &str, run_claim, actor| {
+    let shown = |claim: &str| claims.text(claim).map(|text| sanitised(text, SHOWN_CHARS));
+    let ci = |provider: &str, project, run: &str, runs: [&str; 2], actor| {
         let mut words = format!("{provider} {}", shown(project).unwrap_or_default());
         let branch = shown("ref").map(|name| match name.strip_prefix("refs/heads/") {
             // A branch whose name looks like another kind of ref keeps its whole name.
@@ -115,7 +115,7 @@ pub fn behind(claims: &Claims) -> String {
         });
         for (before, part) in [
             ("@", branch),
-            (run, shown(run_claim)),
+            (run, runs.into_iter().find_map(shown)),
             (" by ", shown(actor)),
         ] {
             if let Some(part) = part {
@@ -126,12 +126,19 @@ pub fn behind(claims: &Claims) -> String {
         words
     };
     match provider(claims) {
-        Provider::GitHub => ci("GitHub", "repository", ", run ", "run_id", "actor"),
+        // The number people see; the id where there is none.
+        Provider::GitHub => ci(
+            "GitHub",
+            "repository",
+            ", run ",
+            ["run_number", "run_id"],
+            "actor",
+        ),
         Provider::GitLab => ci(
             "GitLab",
             "project_path",
             ", pipeline ",
-            "pipeline_id",
+            ["pipeline_id", "job_id"],
             "user_login",
         ),
         Provider::Other => {
@@ -143,6 +150,18 @@ pub fn behind(claims: &Claims) -> String {
                 .to_owned()
         }
     }
+}
+
+/// What names the run behind a verified token exactly, such as `run_id:9000000812`.
+#[must_use]
+pub fn traces(claims: &Claims) -> Vec<String> {
+    ["run_id", "run_attempt", "pipeline_id", "job_id", "sha"]
+        .into_iter()
+        .filter_map(|name| {
+            let value = sanitised(claims.text(name)?, SHOWN_CHARS);
+            Some(format!("{name}:{value}"))
+        })
+        .collect()
 }
 
 /// A digest of all that says which tokens are a principal's. A key keeps it, so that it stops working

@@ -12,7 +12,7 @@ use crate::config::document::{Principal, PrincipalKind};
 use crate::gateway::{After, BodyFault, Finished, Gateway, Inbound, Reply, Snapshot, World};
 use crate::identity::{
     Claims, ClaimsError, CredentialError, Jws, Key, KeyRecord, KeySource, Login, Unproven, behind,
-    fits, max_lifetime_secs, prove, rule_digest,
+    fits, max_lifetime_secs, prove, rule_digest, traces,
 };
 use crate::model::sanitised;
 use crate::store::{Database, StoreError};
@@ -284,7 +284,10 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
                 ..Event::of(
                     self.world.entry_id(now),
                     who(Some(name), token_credential(&stands_for), inbound),
-                    what(inbound, action),
+                    What {
+                        resources: traces(claims),
+                        ..what(inbound, action)
+                    },
                 )
             };
             match self.store.add_login(&record, claims, jti, &event).await {

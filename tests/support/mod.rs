@@ -3,6 +3,7 @@
 
 pub(crate) mod database;
 pub(crate) mod harness;
+pub(crate) mod issuers;
 pub(crate) mod keeper;
 pub(crate) mod lab;
 pub(crate) mod motor;
