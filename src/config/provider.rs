@@ -52,19 +52,28 @@ impl Provider {
 
     /// What is wrong with the claims a principal names, where tokens of the provider need some.
     #[must_use]
-    pub fn missing_claim(self, has: impl Fn(&str) -> bool) -> Option<&'static str> {
-        match self {
-            Self::GitHub if !has("repository_id") => Some(
-                "tokens of GitHub Actions need the claim \"repository_id\": names of repositories can change hands.",
-            ),
-            Self::GitHub if !has("ref") && !has("environment") => Some(
-                "tokens of GitHub Actions need the claim \"ref\" or \"environment\": otherwise every branch would do.",
-            ),
-            Self::GitLab if !has("project_id") && !has("namespace_id") => Some(
+    pub fn missing_claims(self, has: impl Fn(&str) -> bool) -> Vec<&'static str> {
+        let needed: &[(&[&str], &str)] = match self {
+            Self::GitHub => &[
+                (
+                    &["repository_id"],
+                    "tokens of GitHub Actions need the claim \"repository_id\": names of repositories can change hands.",
+                ),
+                (
+                    &["ref", "environment"],
+                    "tokens of GitHub Actions need the claim \"ref\" or \"environment\": otherwise every branch would do.",
+                ),
+            ],
+            Self::GitLab => &[(
+                &["project_id", "namespace_id"],
                 "tokens of GitLab CI need the claim \"project_id\" or \"namespace_id\": names of projects can change hands.",
-            ),
-            _ => None,
-        }
+            )],
+            Self::Other => &[],
+        };
+        let missing = needed
+            .iter()
+            .filter(|(any, _)| !any.iter().any(|claim| has(claim)));
+        missing.map(|(_, message)| *message).collect()
     }
 }
 

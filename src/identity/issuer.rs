@@ -159,12 +159,12 @@ struct Memory {
 /// What to do about a question for a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Next {
-    /// Answer with the keys held.
+    /// The key is held: answer.
     Answer,
     /// Fetch first.
     Fetch,
-    /// Say that there are no keys.
-    Refuse,
+    /// A fetch was sent a moment ago: wait for it if it is under way, and answer with what is held.
+    Wait,
 }
 
 impl Memory {
@@ -182,8 +182,8 @@ impl Memory {
         };
         match self.fresh(now) {
             Some(held) if held.set.has(kid) => Next::Answer,
-            Some(_) if tried_within(UNKNOWN_KID_EVERY_MS) => Next::Answer,
-            None if tried_within(RETRY_EVERY_MS) => Next::Refuse,
+            Some(_) if tried_within(UNKNOWN_KID_EVERY_MS) => Next::Wait,
+            None if tried_within(RETRY_EVERY_MS) => Next::Wait,
             _ => Next::Fetch,
         }
     }
@@ -280,18 +280,23 @@ impl<W: KeeperWorld + 'static> Keeper<W> {
     ) -> Result<Held, String> {
         self.remember().await?;
         let unreachable = || "its keys could not be fetched a moment ago".to_owned();
-        let next = |now| {
+        let next = {
             let memory = self.memory.borrow();
+            let now = self.world.now();
             memory
                 .as_ref()
-                .map_or(Next::Refuse, |memory| memory.next(kid, now))
+                .map_or(Next::Wait, |memory| memory.next(kid, now))
         };
-        let mut failed = None;
         // One fetch at the most is waited for; what holds after it is the answer.
-        if next(self.world.now()) == Next::Fetch {
-            let flight = self.flight(source, is_local);
-            failed = flight.await.err();
-        }
+        let flight = match next {
+            Next::Answer => None,
+            Next::Wait => self.under_way(),
+            Next::Fetch => Some(self.flight(source, is_local)),
+        };
+        let failed = match flight {
+            Some(flight) => flight.await.err(),
+            None => None,
+        };
         let now = self.world.now();
         let memory = self.memory.borrow();
         memory
@@ -313,11 +318,19 @@ impl<W: KeeperWorld + 'static> Keeper<W> {
         Ok(())
     }
 
+    /// The fetch that is under way.
+    fn under_way(&self) -> Option<Flight> {
+        let flight = self.flight.borrow();
+        flight
+            .as_ref()
+            .filter(|flight| flight.peek().is_none())
+            .cloned()
+    }
+
     /// The fetch that is under way, or a new one.
     fn flight(&self, source: &KeySource, is_local: bool) -> Flight {
-        let mut flight = self.flight.borrow_mut();
-        if let Some(flight) = flight.as_ref().filter(|flight| flight.peek().is_none()) {
-            return flight.clone();
+        if let Some(flight) = self.under_way() {
+            return flight;
         }
         let (world, memory) = (Rc::clone(&self.world), Rc::clone(&self.memory));
         let source = source.clone();
@@ -342,7 +355,7 @@ impl<W: KeeperWorld + 'static> Keeper<W> {
             world.save(fetched).await
         };
         let fetching = fetching.boxed_local().shared();
-        *flight = Some(fetching.clone());
+        *self.flight.borrow_mut() = Some(fetching.clone());
         fetching
     }
 }
@@ -428,5 +441,131 @@ impl KeyRing {
         let fetched_at = now.plus_ms(-published.age_ms.max(0));
         sets.insert(name, (Rc::clone(&set), fetched_at));
         Ok(set)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::task::Poll;
+
+    use futures_util::future::{join3, poll_fn};
+
+    use super::*;
+
+    /// An issuer whose documents take a while to come.
+    #[derive(Default)]
+    struct Slow {
+        fetched: RefCell<Vec<String>>,
+        saved: RefCell<Vec<String>>,
+        is_down: Cell<bool>,
+    }
+
+    /// Lets others go on once.
+    async fn wait() {
+        let mut waited = false;
+        poll_fn(|context| {
+            if waited {
+                return Poll::Ready(());
+            }
+            waited = true;
+            context.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
+    }
+
+    impl Fetcher for Rc<Slow> {
+        async fn fetch(&self, url: &str, _cap: usize) -> Result<Vec<u8>, String> {
+            self.fetched.borrow_mut().push(url.to_owned());
+            wait().await;
+            if self.is_down.get() {
+                return Err("the connection to it failed".to_owned());
+            }
+            Ok(br#"{"keys":[{"kid":"a"}]}"#.to_vec())
+        }
+    }
+
+    impl KeeperWorld for Rc<Slow> {
+        fn now(&self) -> Timestamp {
+            Timestamp::from_unix_ms(1_000_000)
+        }
+
+        async fn load(&self) -> Result<Option<String>, String> {
+            wait().await;
+            Ok(self.saved.borrow().last().cloned())
+        }
+
+        async fn save(&self, text: String) -> Result<(), String> {
+            self.saved.borrow_mut().push(text);
+            wait().await;
+            Ok(())
+        }
+    }
+
+    fn source() -> KeySource {
+        KeySource {
+            issuer: "https://x.example".to_owned(),
+            jwks_uri: Some("https://x.example/jwks".to_owned()),
+        }
+    }
+
+    #[test]
+    fn u5_whoever_asks_while_a_fetch_is_under_way_waits_for_that_one() {
+        for is_down in [false, true] {
+            let world = Rc::new(Slow::default());
+            world.is_down.set(is_down);
+            let keeper = Keeper::new(Rc::clone(&world));
+            let ask = |kid: &str| {
+                let question = question(&source(), kid);
+                let keeper = &keeper;
+                async move { Published::read(&keeper.answer(&question, false).await) }
+            };
+            let (a, b, c) = pollster::block_on(join3(ask("a"), ask("a"), ask("unknown")));
+            for answer in [a, b, c] {
+                match answer {
+                    Ok(published) => assert!(!is_down && published.set.has("a")),
+                    Err(error) => assert_eq!(
+                        (error.as_str(), is_down),
+                        ("the connection to it failed", true)
+                    ),
+                }
+            }
+            assert_eq!(*world.fetched.borrow(), ["https://x.example/jwks"]);
+            // The try was stored before it was sent.
+            assert!(world.saved.borrow()[0].contains("\"tried_at\":1000000"));
+            assert!(world.saved.borrow()[0].contains("\"set\":null"));
+        }
+    }
+
+    #[test]
+    fn u5_only_https_is_fetched_from_and_this_machine_beside_a_simulator() {
+        for (url, anywhere, beside) in [
+            ("https://x.example/a", true, true),
+            ("http://x.example/a", false, false),
+            ("http://127.0.0.1:8788/a", false, true),
+            ("http://localhost/a", false, true),
+            ("http://[::1]:1/a", false, true),
+            ("http://127.0.0.1.x.example/a", false, false),
+            ("http://169.254.169.254/a", false, false),
+            ("https://user:secret@x.example/a", false, false),
+            ("file:///etc/passwd", false, false),
+            ("", false, false),
+        ] {
+            assert_eq!(may_fetch(url, false), anywhere, "{url}");
+            assert_eq!(may_fetch(url, true), beside, "{url}");
+        }
+        let same = |one, other| same_origin(one, other);
+        assert!(same("https://x.example/a", "https://x.example:443/b"));
+        for other in [
+            "https://y.example",
+            "http://x.example",
+            "https://x.example:444",
+            "https://x.example.evil.example",
+            "data:,x",
+        ] {
+            assert!(!same("https://x.example/a", other), "{other}");
+        }
+        assert!(!same("data:,x", "data:,x"));
     }
 }

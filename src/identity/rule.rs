@@ -78,7 +78,7 @@ pub fn fits(principal: &Principal, claims: &Claims) -> Result<(), String> {
     }
     let provider = provider(claims);
     let named = |claim: &str| principal.claims.contains_key(claim);
-    if let Some(missing) = provider.missing_claim(named) {
+    if let Some(missing) = provider.missing_claims(named).first() {
         return Err(missing.trim_end_matches('.').to_owned());
     }
     // What is named was compared above.

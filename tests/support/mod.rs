@@ -2,6 +2,7 @@
 //! a whole Zonekeeper over them that is told what to do in a few words.
 
 pub(crate) mod database;
+pub(crate) mod exchange;
 pub(crate) mod harness;
 pub(crate) mod issuers;
 pub(crate) mod keeper;

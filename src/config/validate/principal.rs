@@ -100,7 +100,7 @@ impl Check<'_> {
         }
         let provider = Provider::of_principal(principal);
         let has = |claim: &str| principal.claims.contains_key(claim);
-        if let Some(missing) = provider.missing_claim(has) {
+        for missing in provider.missing_claims(has) {
             self.problem(&claims, missing);
         }
         match provider {
