@@ -539,25 +539,47 @@ fn an_apply_that_may_have_been_stored_does_not_say_that_it_was_not() {
 }
 
 #[test]
-fn conditions_that_are_not_enforced_yet_are_told_and_work_against_the_caller() {
+fn h3_a_call_from_elsewhere_or_from_nowhere_has_no_grant_for_one_network() {
     let keeper = Keeper::with(CONFIG);
     let config = CONFIG.replace(
         "dns = { names = [\"_acme-challenge.**\"], types = [\"TXT\"] }",
-        "per_minute = 5",
+        "source_ips = [\"192.0.2.0/24\", \"2001:db8::/32\"]",
     );
     keeper.expect(look_up());
-    let answered = apply(&keeper, &config).json();
-    assert!(
-        answered["messages"][0]["message"]
-            .as_str()
-            .unwrap()
-            .contains("per_minute"),
-        "{answered}"
-    );
+    assert_eq!(apply(&keeper, &config).status, 200);
     let key = keeper.mint("bot");
     let body = json!({"type": "TXT", "name": "_acme-challenge.example.com", "content": "v"});
-    let request = ask(&format!("POST /client/v4/zones/{COM}/dns_records")).key(&key);
-    assert_eq!(keeper.call(request.json(&body)).refused(), (403, 20020));
+    let request = || {
+        ask(&format!("POST /client/v4/zones/{COM}/dns_records"))
+            .key(&key)
+            .json(&body)
+    };
+    assert_eq!(keeper.call(request()).refused(), (403, 20020));
+    for elsewhere in [
+        "192.0.3.1",
+        "2001:db9::1",
+        "192.0.2.1, 192.0.2.1",
+        "localhost",
+    ] {
+        let request = request().header("cf-connecting-ip", elsewhere);
+        let answered = keeper.call(request);
+        assert_eq!(answered.refused(), (403, 20020), "{elsewhere}");
+        assert!(
+            answered
+                .message()
+                .contains("covers only calls from 192.0.2.0/24 or 2001:db8::/32")
+        );
+    }
+    let asked = |ip: Value| {
+        let question = json!({"principal": "bot", "method": "POST", "body": body, "source_ip": ip,
+            "path": format!("/client/v4/zones/{COM}/dns_records")});
+        keeper.call(root("POST /decide").json(&question)).result()["decision"].clone()
+    };
+    assert_eq!(asked(json!("192.0.2.255")), "allow");
+    assert_eq!(asked(json!("2001:db8::ffff")), "allow");
+    assert_eq!(asked(json!("::ffff:192.0.2.1")), "allow");
+    assert_eq!(asked(json!("198.51.100.1")), "deny");
+    assert_eq!(asked(Value::Null), "deny");
 }
 
 #[test]

@@ -71,12 +71,11 @@ fn refuses_in_grant(line: &str, expected: &str) {
 }
 
 #[test]
-fn the_worked_example_is_valid_and_says_what_is_not_enforced() {
+fn the_worked_example_is_valid() {
     assert_eq!(
         messages(EXAMPLE),
         [
             "principal site-ci: its claims would be safer with \"repository_owner_id\", \"ref_type\".",
-            "grant site-deploy: the condition `workers` is stored but not enforced yet, so this grant allows nothing that it limits.",
         ]
     );
     let document = toml(EXAMPLE);
@@ -802,27 +801,19 @@ fn a_grant_whose_permissions_and_places_do_not_meet_is_told() {
 }
 
 #[test]
-fn conditions_not_enforced_yet_are_told_by_effect() {
-    let told = |effect: &str| {
-        messages(&format!(
-            "{}per_minute = 5\n",
-            GOOD.replace("\"allow\"", effect)
-        ))
-    };
-    let condition =
-        "grant dns: the condition `per_minute` is stored but not enforced yet, so this grant";
-    assert_eq!(
-        told("\"allow\""),
-        [format!("{condition} allows nothing that it limits.")]
-    );
-    assert_eq!(
-        told("\"deny\""),
-        [format!("{condition} denies everything that it limits.")]
-    );
-    assert_eq!(
-        told("\"approve\""),
-        [format!("{condition} lets nothing pass that it limits.")]
-    );
+fn only_an_allow_can_be_used_up() {
+    for field in ["max_uses", "per_minute", "max_deletes_per_hour"] {
+        assert!(messages(&format!("{GOOD}{field} = 5\n")).is_empty());
+        for effect in ["deny", "approve"] {
+            let text = GOOD.replace("\"allow\"", &format!("\"{effect}\""));
+            refuses(
+                &format!("{text}{field} = 5\n"),
+                &format!(
+                    "line 11, grants[0].{field}: only a grant that allows can be used up, and this one has the effect \"{effect}\"."
+                ),
+            );
+        }
+    }
 }
 
 #[test]

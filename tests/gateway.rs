@@ -417,7 +417,7 @@ fn a_denial_says_who_asked_for_what_and_what_is_needed() {
             "GET /zones/COM/settings/ssl",
             None,
             (403, 20020),
-            "nobody may not call GET /zones/zone_id/settings/setting_id in example.com (zone-settings-get-single-setting): no grant of it reaches example.com; a grant of Zone Settings Read or Zone Settings Write for example.com is needed.",
+            "nobody may not call GET /zones/zone_id/settings/setting_id on the setting ssl in example.com (zone-settings-get-single-setting): no grant of it reaches example.com; a grant of Zone Settings Read or Zone Settings Write for example.com is needed.",
         ),
         (
             "bot",

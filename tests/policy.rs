@@ -13,8 +13,8 @@ use zonekeeper::config::document::Document;
 use zonekeeper::config::{AccountRef, Format, Resolution, ZoneRef, read};
 use zonekeeper::model::{RecordName, Timestamp};
 use zonekeeper::policy::{
-    CompileProblem, Decision, Facts, Policy, PurgeFacts, Pushdown, Reason, RecordFacts, Request,
-    Resource, Target, Visible, compile,
+    CompileProblem, Decision, Facts, Moment, Policy, PurgeFacts, Pushdown, Reason, RecordFacts,
+    Request, Resource, Target, Visible, compile,
 };
 
 const COM: &str = "00000000000000000000000000000c01";
@@ -151,7 +151,7 @@ effect = "deny"
 permissions = ["Zone Settings Write"]
 zones = ["example.org"]
 
-# Conditions that are not enforced yet work against the caller.
+# Conditions that cannot be judged work against the caller: nothing says where it calls from.
 [[grants]]
 name = "careful-dns"
 principals = ["careful"]
@@ -171,7 +171,7 @@ principals = ["careful"]
 effect = "deny"
 permissions = ["Zone Settings Write"]
 zones = ["example.net"]
-hours = { from = "22:00", until = "06:00" }
+hours = { from = "22:00", until = "06:00", timezone = "Europe/Berlin" }
 [[grants]]
 name = "ask-outside-the-office"
 principals = ["careful"]
@@ -283,7 +283,7 @@ fn with_request<R>(
         target,
         resources: &resources,
         facts,
-        now: NOW.parse().unwrap(),
+        moment: Moment::at(NOW.parse().unwrap()),
     })
 }
 
@@ -794,11 +794,15 @@ fn a_grant_ends_at_its_instant() {
         "GET /zones/example.com/dnssec",
         Facts::Unread,
         |request| {
-            let at = |now: Timestamp| policy.decide(&Request { now, ..*request });
-            assert!(at(request.now.plus_ms(-1)).is_allowed());
-            assert!(!at(request.now).is_allowed());
+            let now = request.moment.now;
+            let at = |now: Timestamp| {
+                let moment = Moment::at(now);
+                policy.decide(&Request { moment, ..*request })
+            };
+            assert!(at(now.plus_ms(-1)).is_allowed());
+            assert!(!at(now).is_allowed());
             assert_eq!(
-                policy.explain(request, &at(request.now)),
+                policy.explain(request, &at(now)),
                 "temporary may not call GET /zones/zone_id/dnssec in example.com \
              (dnssec-dnssec-details): the grant until-noon ended at 2026-11-01T12:00:00.000Z; \
              a grant of DNS Read or DNS Write for example.com is needed"
@@ -874,14 +878,14 @@ fn an_allow_shows_its_zone() {
 #[test]
 fn lists_show_what_is_allowed() {
     let policy = policy();
-    let now = NOW.parse().unwrap();
-    let zones = |who: &str| policy.visible_zones(policy.principal(who).unwrap(), now);
+    let now = Moment::at(NOW.parse().unwrap());
+    let zones = |who: &str| policy.visible_zones(policy.principal(who).unwrap(), &now);
     let named = |id: &str, name: &str| Visible::Some(vec![(id.parse().unwrap(), name.to_owned())]);
     assert_eq!(zones("acme-bot"), named(COM, "example.com"));
     assert_eq!(zones("temporary"), named(NET, "example.net"));
     assert_eq!(zones("nobody"), Visible::Some(vec![]));
     assert_eq!(zones("dns-admin"), Visible::All);
-    let accounts = |who: &str| policy.visible_accounts(policy.principal(who).unwrap(), now);
+    let accounts = |who: &str| policy.visible_accounts(policy.principal(who).unwrap(), &now);
     assert_eq!(
         accounts("site-ci"),
         Visible::Some(vec![(ACME.parse().unwrap(), "Acme".to_owned())])
@@ -910,7 +914,7 @@ fn a_deny_about_zones_hides_them() {
     "#;
     let policy = compile(&document(text), &resolution()).unwrap();
     let principal = policy.principal("p").unwrap();
-    let zones = policy.visible_zones(principal, NOW.parse().unwrap());
+    let zones = policy.visible_zones(principal, &Moment::at(NOW.parse().unwrap()));
     assert_eq!(zones, Visible::AllExcept(vec![NET.parse().unwrap()]));
     with_request(
         &policy,
@@ -926,12 +930,12 @@ fn a_deny_about_zones_hides_them() {
 #[test]
 fn own_groups_open_the_own_api() {
     let policy = policy();
-    let now = NOW.parse().unwrap();
+    let now = Moment::at(NOW.parse().unwrap());
     let may = |who: &str, group: &str| {
         let group = catalog::group_named(group).unwrap();
         shown(
             &policy,
-            policy.may(policy.principal(who).unwrap(), group, now),
+            policy.may(policy.principal(who).unwrap(), group, &now),
         )
     };
     assert_eq!(
@@ -1112,9 +1116,8 @@ fn a_sentence_says_which_rule_and_what_is_needed() {
         CREATE,
         Facts::Unread,
         "careful may not call POST /zones/zone_id/dns_records in example.com \
-         (dns-records-for-a-zone-create-dns-record): the grant careful-dns has the condition \
-         source_ips, which is not enforced yet and so cannot be judged; a grant of DNS Write for \
-         example.com is needed",
+         (dns-records-for-a-zone-create-dns-record): the grant careful-dns covers only calls \
+         from 192.0.2.0/24; a grant of DNS Write for example.com is needed",
     );
     check_sentence(
         "nobody",
@@ -1267,11 +1270,12 @@ fn decide_all(document: &Document) -> Vec<u8> {
             let decision = policy.decide(request);
             assert!(!policy.explain(request, &decision).is_empty());
             // What does not depend on the facts is the same without them.
-            if !policy.reads_body(request) {
-                let unread = policy.decide(&Request {
-                    facts: Facts::Unread,
-                    ..*request
-                });
+            let unread = Request {
+                facts: Facts::Unread,
+                ..*request
+            };
+            if !policy.reads_body(&unread) {
+                let unread = policy.decide(&unread);
                 assert_eq!(unread.effect, decision.effect, "{call}");
             }
             match decision.effect {

@@ -18,7 +18,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("run", &["catalog", "model"]),
     ("config", &["catalog", "cron", "model"]),
     ("identity", &["config", "model"]),
-    ("policy", &["catalog", "config", "model"]),
+    ("policy", &["catalog", "config", "cron", "model"]),
     ("upstream", &["catalog", "model", "policy"]),
     ("audit", &["catalog", "model", "upstream"]),
     ("settings", &["identity", "model", "upstream"]),
@@ -31,8 +31,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "gateway",
         &[
-            "audit", "catalog", "config", "identity", "model", "policy", "settings", "store",
-            "upstream",
+            "audit", "catalog", "config", "cron", "identity", "model", "policy", "settings",
+            "store", "upstream",
         ],
     ),
     (

@@ -17,6 +17,7 @@ use crate::config::{
 use crate::gateway::{Code, Gateway, Refusal, Reply, Snapshot, query_param};
 use crate::identity::{KeyRecord, KeyState, may_fetch, rule_digest};
 use crate::jobs::{Platform, check_jobs};
+use crate::policy::Moment;
 use crate::store::{ApplyConflict, Database, StoredConfig};
 
 /// A document that passed every check, beside the one in force.
@@ -241,8 +242,8 @@ impl<D: Database, W: Platform> Gateway<'_, D, W> {
         Err(Refusal::new(Code::InvalidConfig, message)) // (2)
     }
 
-    /// Whether `principal` could change the configuration: it holds the right, and has an active key or
-    /// another way to sign in.
+    /// Whether `principal` could change the configuration: it holds the right, from wherever it calls, and
+    /// has an active key or another way to sign in.
     async fn could_configure(
         &self,
         after: &Snapshot,
@@ -253,7 +254,7 @@ impl<D: Database, W: Platform> Gateway<'_, D, W> {
             .policy
             .principal(&principal.name)
             .zip(group_named(CONFIG_WRITE))
-            .map(|(id, group)| after.policy.may(id, group, now));
+            .map(|(id, group)| after.policy.may(id, group, &Moment::at(now)));
         if !decision.is_some_and(|decision| decision.is_allowed()) {
             return Ok(false);
         }

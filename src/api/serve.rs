@@ -12,6 +12,7 @@ use crate::gateway::{
     After, BodyFault, Code, Finished, Gateway, Inbound, Refusal, Reply, is_root_key, sanitised,
 };
 use crate::jobs::Platform;
+use crate::policy::Moment;
 use crate::store::{Database, StoreError};
 
 /// Who is let in, by what.
@@ -218,8 +219,14 @@ impl<D: Database, W: Platform> Gateway<'_, D, W> {
                 reason: "any credential opens this route".to_owned(),
             });
         };
-        let decision = group_named(group)
-            .map(|group: GroupId| snapshot.policy.may(caller.principal, group, now));
+        let decision = group_named(group).map(|group: GroupId| {
+            let moment = Moment {
+                source_ip: call.inbound.source_ip.and_then(|ip| ip.trim().parse().ok()),
+                zones: self.world,
+                ..Moment::at(now)
+            };
+            snapshot.policy.may(caller.principal, group, &moment)
+        });
         match decision {
             Some(decision) if decision.is_allowed() => {
                 let grant = decision

@@ -14,6 +14,7 @@ pub mod build;
 mod facts;
 mod group;
 mod operation;
+mod phase;
 mod resolve;
 mod table;
 
@@ -23,4 +24,5 @@ pub use group::{
     read_group_of,
 };
 pub use operation::{Operation, OperationId, operation, operation_named, operations};
+pub use phase::{phase_groups, phase_reroutes};
 pub use resolve::{MAX_PARAMS, Params, Resolved, path_exists, resolve};

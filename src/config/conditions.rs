@@ -1,8 +1,4 @@
-//! Which conditions a grant can have, and which of them are enforced already.
-//!
-//! The whole schema is stored from the first version on. A condition that is not enforced yet
-//! counts as one a call cannot be judged by, which works against the caller; policy and the
-//! messages of an apply read the same table.
+//! Which conditions a grant can have.
 
 use super::document::Grant;
 
@@ -43,9 +39,6 @@ pub enum Condition {
     MaxDeletesPerHour,
 }
 
-/// The conditions that are enforced. Enforcing another one means adding it here.
-pub const ENFORCED: &[Condition] = &[Condition::Dns, Condition::Purge, Condition::NotAfter];
-
 impl Condition {
     /// Its key in a grant.
     #[must_use]
@@ -68,12 +61,6 @@ impl Condition {
             Self::PerMinute => "per_minute",
             Self::MaxDeletesPerHour => "max_deletes_per_hour",
         }
-    }
-
-    /// Whether it is in [`ENFORCED`].
-    #[must_use]
-    pub fn is_enforced(self) -> bool {
-        ENFORCED.contains(&self)
     }
 }
 

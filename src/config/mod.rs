@@ -20,7 +20,7 @@ mod tree;
 mod validate;
 mod words;
 
-pub use conditions::{Condition, ENFORCED, conditions_of};
+pub use conditions::{Condition, conditions_of};
 pub use plan::{Action, Change, ChangeKind, plan, to_toml};
 pub use problem::{Problem, ReadError};
 pub use provider::Provider;

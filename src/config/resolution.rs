@@ -114,6 +114,9 @@ pub struct Resolution {
     /// By account as written.
     #[serde(default)]
     pub accounts: BTreeMap<String, AccountRef>,
+    /// By type and title, such as `kv_namespace:site-cache`: the id in each account that has one.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub resources: BTreeMap<String, BTreeMap<String, String>>,
 }
 
 /// A zone that exists.
@@ -143,6 +146,20 @@ impl Resolution {
     /// What is wrong, for the log.
     pub fn from_json(value: serde_json::Value) -> Result<Self, String> {
         serde_json::from_value(value).map_err(|error| error.to_string())
+    }
+
+    /// The ids of a resource that a grant for these accounts names by title; what has no title, or is
+    /// written as its id, stands for itself.
+    #[must_use]
+    pub fn ids_of(&self, kind: &str, text: &str, accounts: &[AccountId]) -> Vec<String> {
+        match self.resources.get(&format!("{kind}:{text}")) {
+            None => vec![text.to_owned()],
+            Some(ids) => accounts
+                .iter()
+                .filter_map(|account| ids.get(&account.to_string()))
+                .cloned()
+                .collect(),
+        }
     }
 
     /// As it is stored.

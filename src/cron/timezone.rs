@@ -8,6 +8,12 @@ pub trait TimeZones {
     fn utc_offset_secs(&self, zone: &str, at: Timestamp) -> Option<i32>;
 }
 
+impl std::fmt::Debug for dyn TimeZones + '_ {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("TimeZones")
+    }
+}
+
 /// Whether a text has the form of an IANA time zone's name: `UTC`, `Europe/Berlin`. Offsets such as
 /// `+01:00` have not. Whether there is such a zone is known to [`TimeZones`].
 ///

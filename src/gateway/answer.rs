@@ -39,12 +39,13 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
     ) -> Result<String, Failed> {
         let caller = &call.call.call.caller;
         let policy = call.call.policy();
-        let now = call.call.call.received.arrived;
+        let received = &call.call.call.received;
+        let moment = received.moment(received.arrived);
         match own {
             Own::Verify => Ok(own::verify(caller)),
             Own::User => Ok(own::user(call)),
             Own::Zones => {
-                let visible = policy.visible_zones(caller.principal, now);
+                let visible = policy.visible_zones(caller.principal, &moment);
                 let only_name = match &visible {
                     Visible::Some(zones) => zones
                         .first()
@@ -57,14 +58,14 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
                     .await
             }
             Own::Accounts => {
-                let visible = policy.visible_accounts(caller.principal, now);
+                let visible = policy.visible_accounts(caller.principal, &moment);
                 let sees = |id: &str| id.parse().is_ok_and(|id| visible.sees(&id));
                 self.visible_list(call, "/accounts", visible.at_most(), None, sees, calls)
                     .await
             }
             Own::Memberships => {
                 let paging = Paging::read(call.call.checked.query, 20)?;
-                let visible = policy.visible_accounts(caller.principal, now);
+                let visible = policy.visible_accounts(caller.principal, &moment);
                 let accounts = self.visible_accounts(&visible, calls).await?;
                 let name = call.call.call.name();
                 let memberships: Vec<_> = accounts

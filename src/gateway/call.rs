@@ -14,10 +14,11 @@ use super::target::{Checked, NonCanonical, PREFIX, RawTarget, check, query_param
 use super::view::{Caller, Snapshot};
 use crate::audit::{Action, What, Who, describe};
 use crate::catalog::{BodyClass, Deprecation, Judged, Method, Scope};
+use crate::cron::TimeZones;
 use crate::identity::CredentialError;
 use crate::model::json::Json;
 use crate::model::{Timestamp, ZoneId};
-use crate::policy::{Facts, Policy, Request, Resource, Target};
+use crate::policy::{Facts, GrantId, Moment, Policy, Request, Resource, Target};
 
 /// A call below `/client/v4`, as it came.
 #[derive(Debug)]
@@ -28,6 +29,8 @@ pub(super) struct Received<'a> {
     pub(super) origin: &'a str,
     /// The run that makes the call, where no caller does.
     pub(super) acting: Option<&'a Acting<'a>>,
+    /// Who knows the time zones of conditions.
+    pub(super) zones: &'a dyn TimeZones,
 }
 
 /// A call whose caller is known.
@@ -47,6 +50,10 @@ pub(super) struct Targeted<'a> {
     pub(super) resources: Vec<Resource>,
     pub(super) zone: Option<ZoneId>,
     pub(super) judgement: Option<Judgement>,
+    /// What the path names of a product, where that says all that policy has to know.
+    pub(super) named: OwnedFacts,
+    /// Grants found to be used up while the call was decided.
+    pub(super) used_up: Vec<GrantId>,
     pub(super) action: Action,
 }
 
@@ -72,7 +79,7 @@ pub(super) struct Stopped {
 /// A refusal of a boxed call, as most are rare and large.
 pub(super) type Step<T> = Result<T, Box<Stopped>>;
 
-impl Received<'_> {
+impl<'a> Received<'a> {
     pub(super) fn anonymous(&self) -> Who {
         if let Some(acting) = self.acting {
             return acting.who();
@@ -86,6 +93,16 @@ impl Received<'_> {
             },
             source_ip: self.source_ip(),
             run: None,
+        }
+    }
+
+    /// When and from where it is decided at `now`.
+    pub(super) fn moment(&self, now: Timestamp) -> Moment<'a> {
+        Moment {
+            now,
+            source_ip: self.inbound.source_ip.and_then(|ip| ip.trim().parse().ok()),
+            zones: self.zones,
+            used_up: &[],
         }
     }
 
@@ -146,8 +163,11 @@ impl<'a> Authenticated<'a> {
                 judge::sanitised(&checked.path, 200)
             )),
         };
+        let named = judge::of_path(checked.resolved.as_ref());
         Ok(Targeted {
             call: self,
+            named,
+            used_up: Vec::new(),
             checked,
             resources,
             zone,
@@ -197,7 +217,10 @@ impl Targeted<'_> {
             resources: &self.resources,
             facts,
             is_own: false,
-            now,
+            moment: Moment {
+                used_up: &self.used_up,
+                ..self.call.received.moment(now)
+            },
         }
     }
 
@@ -214,7 +237,7 @@ impl Targeted<'_> {
     /// Whether some grant's conditions look at the body.
     pub(super) fn is_conditioned(&self) -> bool {
         self.policy()
-            .reads_body(&self.request(Facts::Unread, self.call.received.arrived))
+            .reads_body(&self.request(self.named.facts(), self.call.received.arrived))
     }
 
     /// Judges a body that was read, in the zone called `zone_name` where that is known.
@@ -261,11 +284,9 @@ impl Targeted<'_> {
     /// What was read of the body; nothing when `is_by_id`.
     pub(super) fn facts(&self, is_by_id: bool) -> Facts<'_> {
         match self.judgement.as_ref().map(|judgement| &judgement.facts) {
-            Some(OwnedFacts::Record(Some(record))) if !is_by_id => {
-                Facts::Records(std::slice::from_ref(record))
-            }
-            Some(OwnedFacts::Purge(purge)) => Facts::Purge(purge),
-            _ => Facts::Unread,
+            Some(OwnedFacts::Record(_)) if is_by_id => Facts::Unread,
+            None | Some(OwnedFacts::None) => self.named.facts(),
+            Some(facts) => facts.facts(),
         }
     }
 

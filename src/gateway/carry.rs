@@ -123,13 +123,15 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
             arrived: self.world.now(),
             origin: "",
             acting: Some(acting),
+            zones: self.world,
         };
         let arrived = received.arrived;
         let steps = async {
             let verb = supported(&received)?;
             let call = self.authenticate(received, verb).await?;
             let call = self.target(call).await?;
-            self.authorize(call)
+            let call = self.authorize(call)?;
+            self.take_uses(call).await
         };
         match steps.await {
             Ok(call) => {

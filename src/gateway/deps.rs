@@ -4,6 +4,7 @@ use http::StatusCode;
 
 use super::view::View;
 use crate::audit::{Event, OutcomeRow};
+use crate::cron::TimeZones;
 use crate::identity::{Issuers, KeyId, Verifier};
 use crate::model::{EntryId, Timestamp};
 use crate::settings::Settings;
@@ -26,7 +27,7 @@ pub enum BodyFault {
     async_fn_in_trait,
     reason = "an isolate has one thread, so futures need not be Send"
 )]
-pub trait World: Upstream + Issuers + Verifier {
+pub trait World: Upstream + TimeZones + Issuers + Verifier {
     /// The time.
     fn now(&self) -> Timestamp;
 

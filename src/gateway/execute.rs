@@ -11,7 +11,7 @@ use super::relay::fault_refusal;
 use crate::audit::{Event, Intent, OutcomeRow, ReadBack, What, Who};
 use crate::catalog::Method;
 use crate::model::{EntryId, Timestamp};
-use crate::policy::{Facts, Request};
+use crate::policy::Request;
 use crate::store::{Database, StoreError};
 use crate::upstream::{Exchange, Fault, Outcome, SHORT_DEADLINE_MS};
 
@@ -347,7 +347,7 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
                 .map_err(unavailable)?
         };
         let caller = caller.ok_or_else(gone)?;
-        let request = call.call.request(Facts::Unread, now);
+        let request = call.call.request(call.call.named.facts(), now);
         let request = Request {
             principal: caller.principal,
             ..request

@@ -21,6 +21,7 @@ mod reconcile;
 mod refusal;
 mod relay;
 mod target;
+mod uses;
 mod view;
 
 pub use carry::{Acting, Carried};

@@ -20,7 +20,8 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
     /// 3. Resolve the operation: a target with two readings is 400, an unknown operation goes on as
     ///    such and is denied unless a grant names it. Read the body where policy has to: 400 if it
     ///    is malformed, 413 if too large, 408 if too slow.
-    /// 4. Decide: a denial is 403 and names the rule, as is a missing approval.
+    /// 4. Decide: a denial is 403 and names the rule, as is a missing approval. A grant that counts is
+    ///    used once: 403 when it is used up, 429 when it was used too often lately.
     /// 5. Record the intent of a write, send, record the outcome. A write of unknown outcome is 502
     ///    and says so.
     pub async fn serve(
@@ -35,13 +36,15 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
             arrived: self.world.now(),
             origin,
             acting: None,
+            zones: self.world,
         };
         let arrived = received.arrived;
         let steps = async {
             let verb = supported(&received)?; // (1)
             let call = self.authenticate(received, verb).await?; // (2)
             let call = self.target(call).await?; // (3)
-            self.authorize(call) // (4)
+            let call = self.authorize(call)?; // (4)
+            self.take_uses(call).await
         };
         match steps.await {
             Ok(call) => self.execute(call).await, // (5)
@@ -214,7 +217,12 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
             after.push(After::Event(Box::new(event)));
         }
         Finished {
-            reply: Reply::json(refusal.status(), refusal.body(origin)),
+            reply: Reply::Own {
+                status: refusal.status(),
+                body: refusal.body(origin),
+                content_type: "application/json",
+                retry_after_secs: refusal.retry_after_secs,
+            },
             after,
         }
     }

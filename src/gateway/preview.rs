@@ -101,6 +101,7 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
             arrived: question.at,
             origin: "",
             acting: None,
+            zones: self.world,
         };
         let call = Authenticated {
             received,

@@ -35,6 +35,8 @@ pub enum Code {
     Escalation,
     /// Somebody has to approve it first.
     ApprovalRequired,
+    /// The grant that would allow it has been used as often as it may be.
+    UsedUp,
     /// Another configuration came first.
     ConfigVersion,
     /// The configuration has errors.
@@ -43,6 +45,8 @@ pub enum Code {
     InvalidParams,
     /// The idempotency key was used with something else.
     IdempotencyMismatch,
+    /// The grant that would allow it has been used too often lately.
+    RateLimited,
     /// The gateway does not proxy such calls.
     NotProxied,
     /// It is documented and not built yet.
@@ -116,10 +120,12 @@ codes! {
     UnknownOperation 20021 "unknown_operation" FORBIDDEN "The catalogue does not know this call; only a grant that names METHOD and template reaches it."
     Escalation 20022 "escalation" FORBIDDEN "The call could widen rights or reach Zonekeeper itself; only a grant that names the operation id reaches it."
     ApprovalRequired 20023 "approval_required" FORBIDDEN "A grant asks for somebody's approval."
+    UsedUp 20025 "used_up" FORBIDDEN "The grant that would allow this call says how often it may be used, and that is reached."
     ConfigVersion 20030 "config_version" PRECONDITION_FAILED "The configuration in force is not the version that was expected. Read it again and plan anew."
     InvalidConfig 20031 "invalid_config" BAD_REQUEST "The configuration has errors; each message names line and field. Nothing was changed."
     InvalidParams 20032 "invalid_params" BAD_REQUEST "A parameter or field is missing, unknown or of the wrong form."
     IdempotencyMismatch 20040 "idempotency_mismatch" UNPROCESSABLE_ENTITY "The Idempotency-Key was used within the last day with another body. Nothing was done."
+    RateLimited 20050 "rate_limited" TOO_MANY_REQUESTS "The grant that would allow this call says how many calls it allows in a minute. Retry-After says when there is room again."
     NotProxied 20060 "not_proxied" NOT_IMPLEMENTED "Websockets, event streams and methods other than GET, HEAD, POST, PUT, PATCH and DELETE are not handed through."
     NotBuilt 20061 "not_built" NOT_IMPLEMENTED "Documented, but not built in this version; it is refused rather than ignored."
     UpstreamUnknown 20070 "upstream_unknown" BAD_GATEWAY "Cloudflare's answer did not arrive or proves nothing. Of a write: it may have happened; the audit log tells once it is settled."
@@ -148,6 +154,8 @@ pub struct Refusal {
     pub message: String,
     /// Further problems of the same kind, each a sentence: the errors of a configuration.
     pub further: Vec<String>,
+    /// Seconds after which it may be tried again, where that is known.
+    pub retry_after_secs: Option<u32>,
 }
 
 impl Refusal {
@@ -158,6 +166,7 @@ impl Refusal {
             code,
             message: message.into(),
             further: Vec::new(),
+            retry_after_secs: None,
         }
     }
 
@@ -246,6 +255,7 @@ mod tests {
     fn a_decision_is_never_a_status_that_clients_retry() {
         for code in [
             Code::Denied,
+            Code::UsedUp,
             Code::UnknownOperation,
             Code::Escalation,
             Code::ApprovalRequired,

@@ -210,8 +210,8 @@ fn check_segment(segment: &str) -> Result<(), NonCanonical> {
     Ok(())
 }
 
-/// Decodes a free-text segment once, checks it and encodes it once.
-fn recode(segment: &str) -> Result<String, NonCanonical> {
+/// Decodes a free-text segment once and checks it.
+pub(super) fn decode(segment: &str) -> Result<String, NonCanonical> {
     if segment.is_empty() {
         return Err(NonCanonical::EmptySegment);
     }
@@ -240,6 +240,12 @@ fn recode(segment: &str) -> Result<String, NonCanonical> {
     if text.chars().any(|c| c.is_control() || c == '\u{fffd}') {
         return Err(NonCanonical::Character);
     }
+    Ok(text)
+}
+
+/// Decodes a free-text segment once, checks it and encodes it once.
+fn recode(segment: &str) -> Result<String, NonCanonical> {
+    let text = decode(segment)?;
     let mut encoded = String::with_capacity(segment.len());
     for byte in text.bytes() {
         match byte {

@@ -1,6 +1,5 @@
 //! What runs need of the platform besides the world of a call.
 
-use crate::cron::TimeZones;
 use crate::gateway::World;
 use crate::model::RunId;
 
@@ -17,7 +16,7 @@ pub struct PlatformError(pub String);
     async_fn_in_trait,
     reason = "an isolate has one thread, so futures need not be Send"
 )]
-pub trait Platform: World + TimeZones {
+pub trait Platform: World {
     /// Stores a blob under a key, in place of what was there.
     ///
     /// # Errors

@@ -6,14 +6,17 @@ use crate::config::document::{self, Document, Effect};
 use crate::model::InvalidPattern;
 
 use super::dns::DnsMatcher;
-use super::grant::{Families, Grant, families, unenforced};
+use super::grant::{Families, Grant, families};
 use super::index::{
     Class, Entry, Index, MAX_ENTRIES, MAX_PRINCIPALS, MAX_SCOPES, Principal, Rank, ScopeKey, What,
     name_hash,
 };
+use super::limits::Limits;
 use super::purge::PurgeMatcher;
 use super::template::Template;
-use super::{Policy, visible};
+use super::things::Listed;
+use super::workers::WorkersMatcher;
+use super::{GrantId, Policy, visible};
 
 /// What a grant says that cannot be compiled.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -87,6 +90,8 @@ struct Compiler<'d> {
     templates: Vec<Template>,
     entries: Vec<Entry>,
     visible: Vec<visible::Entry>,
+    /// Whether any grant counts its uses.
+    counts: bool,
     /// Room that is used again for each grant.
     whats: Vec<(u16, Families)>,
     scopes: Vec<ScopeKey>,
@@ -156,6 +161,7 @@ impl<'d> Compiler<'d> {
             templates,
             entries: Vec::with_capacity(document.grants.len() * 2),
             visible: Vec::with_capacity(document.grants.len()),
+            counts: false,
             whats: Vec::new(),
             scopes: Vec::new(),
             holders: Vec::new(),
@@ -180,28 +186,43 @@ impl<'d> Compiler<'d> {
             .as_ref()
             .map(PurgeMatcher::compile)
             .transpose();
+        let number = u32::try_from(self.grants.len()).map_err(|_| CompileProblem::TooLarge)?;
+        let accounts: Vec<_> = written
+            .accounts
+            .iter()
+            .filter_map(|text| at.accounts.get(text))
+            .map(|account| account.id)
+            .collect();
         let grant = Grant {
+            id: GrantId(number),
             name: written.name.as_str().into(),
             effect: written.effect,
             not_after: written.not_after,
             families: families(written),
+            limits: Limits::compile(written).map(Box::new),
             dns: dns.map(Box::new),
             purge: purge.map_err(CompileProblem::Prefix)?.map(Box::new),
-            unenforced: unenforced(written),
+            workers: written
+                .workers
+                .as_ref()
+                .map(|workers| Box::new(WorkersMatcher::compile(workers, at, &accounts))),
+            listed: Listed::compile(written, at, &accounts).into(),
         };
-        let number = u32::try_from(self.grants.len()).map_err(|_| CompileProblem::TooLarge)?;
         self.add_entries(&grant, number);
-        if grant.effect == Effect::Allow && grant.unenforced.is_none() {
+        self.counts |= grant
+            .limits
+            .as_ref()
+            .is_some_and(|limits| !limits.counts.is_empty());
+        if grant.effect == Effect::Allow {
+            let is_limited = grant.limits.is_some();
             for principal in &self.holders {
                 let entries = self
                     .scopes
                     .iter()
                     .filter(|scope| **scope != ScopeKey::NEITHER);
-                self.visible.extend(
-                    entries.map(|scope| {
-                        visible::Entry::new(*principal, *scope, grant.not_after, number)
-                    }),
-                );
+                self.visible.extend(entries.map(|scope| {
+                    visible::Entry::new(*principal, *scope, is_limited, grant.not_after, number)
+                }));
             }
         }
         self.grants.push(grant);
@@ -212,7 +233,7 @@ impl<'d> Compiler<'d> {
         let names = grant.dns.as_ref().and_then(|dns| dns.exact_names());
         let hashes: Option<Vec<u32>> =
             names.map(|names| names.into_iter().map(name_hash).collect());
-        let is_plain = grant.families.is_empty() && grant.unenforced.is_none();
+        let is_plain = grant.is_plain();
         // Those that never end come first, then those that end last.
         let plain_order = [grant.not_after.map_or(0, |end| {
             u32::MAX - u32::try_from(end.unix_ms().max(0) / 1000).unwrap_or(u32::MAX)
@@ -373,6 +394,7 @@ impl<'d> Compiler<'d> {
             templates: self.templates,
             index,
             visible: visible::Index::build(self.visible),
+            counts: self.counts,
         }
     }
 }

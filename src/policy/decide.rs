@@ -1,15 +1,13 @@
 //! The decision itself.
 
-use crate::catalog::{BodyClass, Family, GroupId, GroupSet, Judged, Scope};
+use crate::catalog::{BodyClass, Family, GroupId, GroupSet, Judged, Method, Scope};
 use crate::config::document::Effect;
-use crate::model::Timestamp;
 
 use super::grant::{Families, Item, Verdict, Via, Why};
 use super::index::{Block, Class, Next, Principal, ScopeKey, What, name_hash};
-use super::purge::PurgeItem;
 use super::template::scope_of;
 use super::visible::Showing;
-use super::{Decision, Facts, Policy, PrincipalId, Reason, Request, Resource, Target};
+use super::{Decision, Moment, Policy, PrincipalId, Reason, Request, Resource, Target};
 
 /// A filter the upstream can apply to a list of records before it is filtered here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +30,9 @@ impl Policy {
         };
         if ask.showing == Some(Showing::List) {
             let (outcome, _) =
-                self.outcome(&ask, Place::Neither, Item::Unread, request.now, |_| false);
+                self.outcome(&ask, Place::Neither, Item::Unread, &request.moment, |_| {
+                    false
+                });
             let decided = outcome.decision(ask.nothing);
             // What is shown is filtered; but who may not list at all, or not without approval, does
             // not.
@@ -45,28 +45,12 @@ impl Policy {
                 reason: Reason::Visible,
             };
         }
-        let purge;
-        let items = match request.facts {
-            Facts::Records(records) if ask.family == Family::Dns => {
-                Items::Records(records, records.len())
-            }
-            Facts::Changes { records, changes } if ask.family == Family::Dns => {
-                Items::Records(records, changes)
-            }
-            Facts::Purge(facts) if ask.family == Family::Purge => {
-                purge = PurgeItem::of(facts);
-                Items::Purge(&purge)
-            }
-            _ => Items::Unread,
-        };
         let mut worst: Option<Decision> = None;
-        let is_whole = self.places(&ask, request, |place| {
-            items.each(|item| {
-                let decision = self.decide_one(&ask, request, place, item);
-                if worst.is_none_or(|worst| worst.severity() < decision.severity()) {
-                    worst = Some(decision);
-                }
-            });
+        let is_whole = self.each(&ask, request, |place, item| {
+            let decision = self.decide_one(&ask, request, place, item);
+            if worst.is_none_or(|worst| worst.severity() < decision.severity()) {
+                worst = Some(decision);
+            }
         });
         match worst {
             Some(worst) if is_whole || worst.severity() == 3 => worst,
@@ -74,19 +58,18 @@ impl Policy {
         }
     }
 
-    /// Whether the decision depends on more than the path: on the records or on what is purged.
+    /// Whether the decision depends on more than what is known of the call: on the records, on what
+    /// is purged, on what its body names.
     #[must_use]
     pub fn reads_body(&self, request: &Request<'_>) -> bool {
-        self.depends(request, |why| {
-            matches!(why, Why::DnsUnread | Why::PurgeUnread)
-        })
+        self.depends(request, |why| matches!(why, Why::Unread(_)))
     }
 
     /// Whether the decision depends on the record: a list must then be filtered, and a write by id
     /// needs the record looked up.
     #[must_use]
     pub fn record_conditions(&self, request: &Request<'_>) -> bool {
-        self.depends(request, |why| why == Why::DnsUnread)
+        self.depends(request, |why| why == Why::Unread(Family::Dns))
     }
 
     /// The one name or type to which every grant that may allow the call is limited. What the
@@ -106,9 +89,11 @@ impl Policy {
                         if entry.effect() == Effect::Deny {
                             return Next::Entry;
                         }
-                        match grant.judge(via, Item::Unread, request.now) {
+                        match grant.judge(via, Item::Unread, &request.moment) {
                             Verdict::Fails(_) => return Next::Entry,
-                            Verdict::Unjudged(why) if why != Why::DnsUnread => return Next::Entry,
+                            Verdict::Unjudged(why) if why != Why::Unread(Family::Dns) => {
+                                return Next::Entry;
+                            }
                             Verdict::Unjudged(_) | Verdict::Holds => {}
                         }
                         let own = grant.dns.as_ref().map(|dns| Pushdown {
@@ -145,14 +130,16 @@ impl Policy {
 
     /// Whether one of Zonekeeper's own groups is held, which open `/api/v1`. Scopes do not matter.
     #[must_use]
-    pub fn may(&self, principal: PrincipalId, group: GroupId, now: Timestamp) -> Decision {
+    pub fn may(&self, principal: PrincipalId, group: GroupId, moment: &Moment<'_>) -> Decision {
         let Some(principal) = self.entry(principal) else {
             return Decision::denied(Reason::UnknownPrincipal);
         };
         let blocks = self.index.blocks(&principal.groups);
         let via = Via {
             family: Family::None,
-            group: Families::NONE,
+            is_write: false,
+            group: Some(group),
+            group_family: Families::NONE,
         };
         let mut outcome = Outcome::default();
         for block in blocks
@@ -161,7 +148,7 @@ impl Policy {
         {
             for entry in self.index.entries(block) {
                 if let Some(grant) = self.grants.get(entry.grant as usize) {
-                    let verdict = grant.judge(via, Item::Unread, now);
+                    let verdict = grant.judge(via, Item::Unread, moment);
                     outcome.add(entry.effect(), entry.grant, verdict);
                 }
             }
@@ -170,7 +157,7 @@ impl Policy {
     }
 
     /// What the request asks, as far as it does not depend on the resource.
-    fn ask<'p>(&'p self, request: &Request<'p>) -> Option<Ask<'p>> {
+    pub(super) fn ask<'p>(&'p self, request: &Request<'p>) -> Option<Ask<'p>> {
         let principal = self.entry(request.principal)?;
         Some(match request.target {
             Target::Operation(operation) => {
@@ -193,10 +180,11 @@ impl Policy {
                         Reason::NotGranted
                     },
                     is_named_only,
+                    is_write: operation.is_write(),
                     showing: Showing::of(&operation),
                 }
             }
-            Target::Unknown { path, .. } => Ask {
+            Target::Unknown { method, path } => Ask {
                 principal,
                 target: request.target,
                 family: Family::None,
@@ -204,6 +192,7 @@ impl Policy {
                 groups: GroupSet::EMPTY,
                 nothing: Reason::UnknownOperation,
                 is_named_only: true,
+                is_write: method != Method::Get,
                 showing: None,
             },
         })
@@ -211,8 +200,17 @@ impl Policy {
 
     /// Calls `visit` for each place that must be allowed. False when the call does not say which
     /// zone or account it is about although it is about one.
-    fn places(&self, ask: &Ask<'_>, request: &Request<'_>, mut visit: impl FnMut(Place)) -> bool {
+    pub(super) fn places(
+        &self,
+        ask: &Ask<'_>,
+        request: &Request<'_>,
+        mut visit: impl FnMut(Place),
+    ) -> bool {
         let mut is_whole = match ask.scope {
+            // The query names zones and accounts, or nothing that a grant could be about.
+            Scope::User | Scope::Other if ask.family == Family::Graphql => {
+                !request.resources.is_empty()
+            }
             Scope::User | Scope::Other => {
                 visit(Place::Neither);
                 true
@@ -241,10 +239,16 @@ impl Policy {
     }
 
     /// Calls `visit` for what names the target first, then for each group by which it is reached.
-    fn candidates<'p>(&'p self, ask: &Ask<'p>, mut visit: impl FnMut(&'p Block, Via) -> Next) {
+    pub(super) fn candidates<'p>(
+        &'p self,
+        ask: &Ask<'p>,
+        mut visit: impl FnMut(&'p Block, Via) -> Next,
+    ) {
         let named = Via {
             family: ask.family,
-            group: Families::NONE,
+            is_write: ask.is_write,
+            group: None,
+            group_family: Families::NONE,
         };
         match ask.target {
             Target::Operation(operation) => {
@@ -285,8 +289,9 @@ impl Policy {
             if ask.groups.contains(group) {
                 left -= 1;
                 let via = Via {
-                    family: ask.family,
-                    group: block.family,
+                    group: Some(group),
+                    group_family: block.family,
+                    ..named
                 };
                 if visit(block, via) == Next::Stop {
                     return;
@@ -295,7 +300,7 @@ impl Policy {
         }
     }
 
-    fn decide_one(
+    pub(super) fn decide_one(
         &self,
         ask: &Ask<'_>,
         request: &Request<'_>,
@@ -307,30 +312,30 @@ impl Policy {
         {
             let scopes = place.scopes();
             let shown = self
-                .hidden(ask.principal, &operation, &scopes, request.now)
-                .or_else(|| self.shown(request.principal, &scopes, request.now));
+                .hidden(ask.principal, &operation, &scopes, &request.moment)
+                .or_else(|| self.shown(request.principal, &scopes, &request.moment));
             if let Some(decision) = shown {
                 return decision;
             }
         }
-        self.outcome(ask, place, item, request.now, |_| false)
+        self.outcome(ask, place, item, &request.moment, |_| false)
             .0
             .decision(ask.nothing)
     }
 
     /// Reads the grants for one place and one item. Verdicts that are `pending` are not counted:
     /// the effects of their grants are returned instead.
-    fn outcome(
+    pub(super) fn outcome(
         &self,
         ask: &Ask<'_>,
         place: Place,
         item: Item<'_>,
-        now: Timestamp,
+        moment: &Moment<'_>,
         pending: impl Fn(Why) -> bool,
     ) -> (Outcome, Pending) {
         let name = match item {
             Item::Record(record, _) => Some(name_hash(record.name.as_str())),
-            Item::Unread | Item::Purge(_) => None,
+            _ => None,
         };
         let mut outcome = Outcome::default();
         let mut waiting = Pending::default();
@@ -345,7 +350,7 @@ impl Policy {
                     let Some(grant) = self.grants.get(entry.grant as usize) else {
                         return Next::Entry;
                     };
-                    let mut verdict = grant.judge(via, item, now);
+                    let mut verdict = grant.judge(via, item, moment);
                     if by_group && ask.is_named_only {
                         // A group does not reach it; but a deny by group still denies what another
                         // grant names, and an approve asks.
@@ -364,9 +369,9 @@ impl Policy {
                                 Next::Entry
                             };
                         }
-                        Verdict::Unjudged(Why::DnsUnread | Why::DnsElsewhere)
-                            if class == Class::Named =>
-                        {
+                        Verdict::Unjudged(
+                            Why::Unread(Family::Dns) | Why::Elsewhere(Family::Dns),
+                        ) if class == Class::Named => {
                             outcome.add(effect, entry.grant, verdict);
                             return if effect == Effect::Deny {
                                 Next::Stop
@@ -376,7 +381,8 @@ impl Policy {
                         }
                         // The rest of the rank ended before; ends are sorted by the second.
                         Verdict::Fails(Why::Expired)
-                            if class == Class::Plain && grant.is_expired(now.plus_ms(-1000)) =>
+                            if class == Class::Plain
+                                && grant.is_expired(moment.now.plus_ms(-1000)) =>
                         {
                             return Next::Rank;
                         }
@@ -411,8 +417,8 @@ impl Policy {
         }
         let mut depends = false;
         let mut is_denied = false;
-        self.places(&ask, request, |place| {
-            let (outcome, waiting) = self.outcome(&ask, place, Item::Unread, request.now, pending);
+        self.each(&ask, request, |place, item| {
+            let (outcome, waiting) = self.outcome(&ask, place, item, &request.moment, pending);
             let decided = outcome.decision(ask.nothing);
             match decided.effect {
                 Effect::Deny if decided.grant.is_some() => is_denied = true,
@@ -427,14 +433,15 @@ impl Policy {
 }
 
 /// What is asked, apart from where.
-struct Ask<'p> {
-    principal: &'p Principal,
+pub(super) struct Ask<'p> {
+    pub(super) principal: &'p Principal,
     target: Target<'p>,
-    family: Family,
+    pub(super) family: Family,
     scope: Scope,
     /// The groups that open the operation and that some grant of the principal holds.
     groups: GroupSet,
     is_named_only: bool,
+    is_write: bool,
     showing: Option<Showing>,
     /// The reason when nothing matches.
     nothing: Reason,
@@ -442,7 +449,7 @@ struct Ask<'p> {
 
 /// Where something is asked.
 #[derive(Debug, Clone, Copy)]
-enum Place {
+pub(super) enum Place {
     Neither,
     /// With its position, if any grant names it.
     Zone(Option<u32>),
@@ -451,7 +458,7 @@ enum Place {
 
 impl Place {
     /// The scopes that reach it.
-    fn scopes(self) -> [ScopeKey; 2] {
+    pub(super) fn scopes(self) -> [ScopeKey; 2] {
         match self {
             Self::Neither => [ScopeKey::NEITHER; 2],
             Self::Zone(None) => [ScopeKey::ALL_ZONES; 2],
@@ -462,36 +469,9 @@ impl Place {
     }
 }
 
-/// Everything that is judged one by one.
-#[derive(Clone, Copy)]
-enum Items<'a> {
-    Unread,
-    Records(&'a [super::RecordFacts], usize),
-    Purge(&'a [PurgeItem<'a>]),
-}
-
-impl<'a> Items<'a> {
-    /// Calls `visit` for each; a call about nothing is judged as one of which nothing is known.
-    fn each(self, mut visit: impl FnMut(Item<'a>)) {
-        match self {
-            Self::Records(records, changes) if !records.is_empty() => {
-                for record in records {
-                    visit(Item::Record(record, changes));
-                }
-            }
-            Self::Purge(items) if !items.is_empty() => {
-                for item in items {
-                    visit(Item::Purge(item));
-                }
-            }
-            Self::Unread | Self::Records(..) | Self::Purge(_) => visit(Item::Unread),
-        }
-    }
-}
-
 /// What the grants read so far come to.
 #[derive(Debug, Clone, Copy, Default)]
-struct Outcome {
+pub(super) struct Outcome {
     denied: Option<(u32, Reason)>,
     approve: Option<u32>,
     /// An approve that cannot be judged: it does not open anything, but asks where another opens.
@@ -556,7 +536,7 @@ impl Outcome {
 
 /// The effects of grants whose verdict waits for facts.
 #[derive(Debug, Clone, Copy, Default)]
-struct Pending {
+pub(super) struct Pending {
     deny: bool,
     approve: bool,
     allow: bool,

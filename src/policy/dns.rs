@@ -8,6 +8,7 @@ use crate::model::{InvalidPattern, RecordPattern};
 
 use super::RecordFacts;
 use super::grant::{Verdict, Why};
+use super::network::Network;
 
 /// A `dns` condition, ready to match. An empty list limits nothing.
 #[derive(Debug)]
@@ -25,12 +26,6 @@ pub(super) struct Content {
     pub(super) text: Box<str>,
     /// Set when the text is an address or a CIDR; then it means addresses of A and AAAA records.
     network: Option<Network>,
-}
-
-#[derive(Debug)]
-struct Network {
-    address: IpAddr,
-    prefix: u8,
 }
 
 impl DnsMatcher {
@@ -111,23 +106,9 @@ impl DnsMatcher {
 
 impl Content {
     fn read(text: &str) -> Self {
-        let network = match text.split_once('/') {
-            None => text.parse().ok().map(|address| Network {
-                address,
-                prefix: u8::MAX,
-            }),
-            Some((address, prefix)) => address
-                .parse::<IpAddr>()
-                .ok()
-                .zip(prefix.parse().ok())
-                .and_then(|(address, prefix)| {
-                    let longest = if address.is_ipv4() { 32 } else { 128 };
-                    (prefix <= longest).then_some(Network { address, prefix })
-                }),
-        };
         Self {
             text: text.into(),
-            network,
+            network: Network::read(text),
         }
     }
 
@@ -138,24 +119,6 @@ impl Content {
                 Some(Value::Text(own)) => own == *text,
                 _ => false,
             },
-        }
-    }
-}
-
-impl Network {
-    fn contains(&self, address: IpAddr) -> bool {
-        match (self.address, address) {
-            (IpAddr::V4(network), IpAddr::V4(address)) => {
-                let shift = 32_u32.saturating_sub(u32::from(self.prefix));
-                let differing = network.to_bits() ^ address.to_bits();
-                differing.checked_shr(shift).unwrap_or(0) == 0
-            }
-            (IpAddr::V6(network), IpAddr::V6(address)) => {
-                let shift = 128_u32.saturating_sub(u32::from(self.prefix));
-                let differing = network.to_bits() ^ address.to_bits();
-                differing.checked_shr(shift).unwrap_or(0) == 0
-            }
-            _ => false,
         }
     }
 }

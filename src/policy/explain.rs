@@ -8,16 +8,19 @@ use std::fmt::Write as _;
 use crate::catalog::{self, BodyClass, Judged, Method, Operation, Scope};
 use crate::config::document::Effect;
 
+use super::failure::{
+    condition_key, describe_bound, describe_failure, describe_part, describe_thing, distance, list,
+    quoted,
+};
 use super::grant::{Families, Grant, Item, Verdict, Via, Why};
 use super::index::{Block, Entry, ScopeKey, What};
 use super::purge::PurgeItem;
 use super::template::scope_of;
+use super::workers::Right;
 use super::{
     Decision, Facts, GrantId, Policy, PurgeFacts, Reason, RecordFacts, Request, Resource, Target,
+    Thing, WorkerFacts, WorkerPart,
 };
-
-/// The longest piece of the caller's text that is repeated.
-const MAX_QUOTED: usize = 100;
 
 impl Policy {
     /// The decision in one sentence, as an operator can act on it.
@@ -90,6 +93,8 @@ impl Policy {
             resource: request.resources.first().copied(),
             record: None,
             purge: None,
+            thing: None,
+            part: None,
         };
         let records = records_of(request.facts);
         for resource in request.resources {
@@ -114,8 +119,28 @@ impl Policy {
                 self.decide(&Request { facts, ..*request }) == whole
             })
             .or(records.first());
-        if let Facts::Purge(facts) = request.facts {
-            culprit.purge = Some(facts);
+        match request.facts {
+            Facts::Purge(facts) => culprit.purge = Some(facts),
+            Facts::Things(things) => {
+                let alone = |thing: &&Thing| {
+                    let facts = Facts::Things(std::slice::from_ref(*thing));
+                    self.decide(&Request { facts, ..*request }) == whole
+                };
+                culprit.thing = things.iter().find(alone).or(things.first());
+            }
+            Facts::Worker(worker) => {
+                let alone = |part: &&WorkerPart| {
+                    let facts = WorkerFacts {
+                        script: worker.script.clone(),
+                        parts: vec![(*part).clone()],
+                    };
+                    let facts = Facts::Worker(&facts);
+                    self.decide(&Request { facts, ..*request }) == whole
+                };
+                let part = worker.parts.iter().find(alone).or(worker.parts.first());
+                culprit.part = part.map(|part| (&*worker.script, part));
+            }
+            Facts::Unread | Facts::Records(_) | Facts::Changes { .. } => {}
         }
         culprit
     }
@@ -145,6 +170,27 @@ impl Policy {
                     } => {
                         format!("purge {}", self.describe_purge(request, purge))
                     }
+                    Culprit {
+                        part: Some((script, part)),
+                        ..
+                    } if *part != WorkerPart::Script => describe_part(script, part),
+                    Culprit {
+                        thing: Some(thing), ..
+                    } => format!(
+                        "call {} {} on {}",
+                        operation.method(),
+                        plain(operation.template()),
+                        describe_thing(thing)
+                    ),
+                    Culprit {
+                        part: Some((script, _)),
+                        ..
+                    } => format!(
+                        "call {} {} on the Worker {}",
+                        operation.method(),
+                        plain(operation.template()),
+                        quoted(script)
+                    ),
                     _ => format!(
                         "call {} {}",
                         operation.method(),
@@ -224,6 +270,10 @@ impl Policy {
                 );
             }
             (_, Some(_), _) => " for that purge".to_owned(),
+            _ if let Some((_, WorkerPart::Binding { kind, resource })) = culprit.part => {
+                let bound = describe_bound(kind, resource.as_deref());
+                return format!("a grant whose workers.bindings name {bound} is needed");
+            }
             (_, _, Some(place)) => format!(" for {place}"),
             (_, _, None) => String::new(),
         };
@@ -283,9 +333,12 @@ impl Policy {
             ) {
                 (true, true) => {
                     let via = via(block, request.target);
-                    let verdicts = items(&purge, culprit, request.facts);
+                    let right = culprit
+                        .part
+                        .map_or(Right::Free, |(_, part)| self.right(request, part));
+                    let verdicts = items(&purge, culprit, request.facts, right);
                     let failed = verdicts
-                        .map(|item| grant.judge(via, item, request.now))
+                        .map(|item| grant.judge(via, item, &request.moment))
                         .find(|verdict| *verdict != Verdict::Holds);
                     if let Some(Verdict::Fails(why) | Verdict::Unjudged(why)) = failed
                         && by_condition.is_none_or(|(_, known)| distance(why) < distance(known))
@@ -303,7 +356,7 @@ impl Policy {
             }
         }
         if let Some((grant, why)) = by_condition {
-            return describe_failure(grant, why, culprit);
+            return describe_failure(grant, why, culprit.record);
         }
         if let Some((grant, block)) = other_place {
             let covered = self.covered(block, grant);
@@ -394,6 +447,9 @@ impl Policy {
             let grant = self.grant(id)?;
             let principal = self.entry(request.principal)?;
             let purge = culprit.purge.map(PurgeItem::of).unwrap_or_default();
+            let right = culprit
+                .part
+                .map_or(Right::Free, |(_, part)| self.right(request, part));
             [
                 &principal.operations,
                 &principal.templates,
@@ -403,8 +459,8 @@ impl Policy {
             .flat_map(|range| self.index.blocks(range))
             .filter(|block| reaches(block, request.target))
             .flat_map(|block| {
-                items(&purge, culprit, request.facts)
-                    .map(|item| grant.judge(via(block, request.target), item, request.now))
+                items(&purge, culprit, request.facts, right)
+                    .map(|item| grant.judge(via(block, request.target), item, &request.moment))
             })
             .find_map(|verdict| match verdict {
                 Verdict::Unjudged(why) => Some(why),
@@ -422,12 +478,14 @@ struct Culprit<'a> {
     resource: Option<Resource>,
     record: Option<&'a RecordFacts>,
     purge: Option<&'a PurgeFacts>,
+    thing: Option<&'a Thing>,
+    part: Option<(&'a str, &'a WorkerPart)>,
 }
 
 fn records_of(facts: Facts<'_>) -> &[RecordFacts] {
     match facts {
         Facts::Records(records) | Facts::Changes { records, .. } => records,
-        Facts::Unread | Facts::Purge(_) => &[],
+        _ => &[],
     }
 }
 
@@ -435,7 +493,7 @@ fn changes_of(facts: Facts<'_>) -> usize {
     match facts {
         Facts::Records(records) => records.len(),
         Facts::Changes { changes, .. } => changes,
-        Facts::Unread | Facts::Purge(_) => 0,
+        _ => 0,
     }
 }
 
@@ -444,10 +502,17 @@ fn items<'a>(
     purge: &'a [PurgeItem<'a>],
     culprit: Culprit<'a>,
     facts: Facts<'_>,
+    right: Right,
 ) -> impl Iterator<Item = Item<'a>> {
     let record = culprit
         .record
-        .map(|record| Item::Record(record, changes_of(facts)));
+        .map(|record| Item::Record(record, changes_of(facts)))
+        .or(culprit.thing.map(Item::Thing))
+        .or(culprit.part.map(|(script, part)| Item::Worker {
+            script,
+            part,
+            right,
+        }));
     let is_unread = record.is_none() && purge.is_empty();
     let unread = is_unread.then_some(Item::Unread);
     record
@@ -475,132 +540,19 @@ fn via(block: &Block, target: Target<'_>) -> Via {
     match target {
         Target::Operation(operation) => Via {
             family: operation.family(),
-            group: block.family,
+            is_write: operation.is_write(),
+            group: match block.what {
+                What::Group(group) => Some(group),
+                What::Operation(_) | What::Template(_) => None,
+            },
+            group_family: block.family,
         },
-        Target::Unknown { .. } => Via {
+        Target::Unknown { method, .. } => Via {
             family: catalog::Family::None,
-            group: Families::NONE,
+            is_write: method != Method::Get,
+            group: None,
+            group_family: Families::NONE,
         },
-    }
-}
-
-/// How far from matching: a failing value is nearer than a failing name.
-fn distance(why: Why) -> u8 {
-    match why {
-        Why::DnsContent | Why::DnsProxied | Why::DnsCount => 0,
-        Why::DnsType | Why::Purge | Why::PurgeEverything => 1,
-        Why::DnsName => 2,
-        Why::DnsUnread | Why::PurgeUnread | Why::Unenforced(_) => 3,
-        Why::DnsElsewhere | Why::PurgeElsewhere | Why::NamedOnly => 4,
-        Why::Expired => 5,
-    }
-}
-
-fn condition_key(why: Why) -> &'static str {
-    match why {
-        Why::Expired => "not_after",
-        Why::DnsName
-        | Why::DnsType
-        | Why::DnsContent
-        | Why::DnsProxied
-        | Why::DnsCount
-        | Why::DnsUnread
-        | Why::DnsElsewhere => "condition dns",
-        Why::Purge | Why::PurgeEverything | Why::PurgeUnread | Why::PurgeElsewhere => {
-            "condition purge"
-        }
-        Why::NamedOnly => "permissions",
-        Why::Unenforced(key) => key,
-    }
-}
-
-fn describe_failure(grant: &Grant, why: Why, culprit: Culprit<'_>) -> String {
-    let name = &grant.name;
-    let dns = grant.dns.as_deref();
-    match why {
-        Why::Expired => match grant.not_after {
-            Some(end) => format!("the grant {name} ended at {end}"),
-            None => format!("the grant {name} has ended"),
-        },
-        Why::DnsName | Why::DnsType => {
-            let types = dns
-                .map(|dns| list(&dns.types, "and"))
-                .filter(|text| !text.is_empty());
-            let names = dns
-                .map(|dns| list(&dns.names, "or"))
-                .filter(|text| !text.is_empty());
-            let types = types.map_or_else(String::new, |types| format!("{types} "));
-            let names = names.map_or_else(String::new, |names| format!(" named {names}"));
-            format!("the grant {name} covers only {types}records{names}")
-        }
-        Why::DnsContent => {
-            let contents: Vec<_> = dns
-                .iter()
-                .flat_map(|dns| &dns.contents)
-                .map(|c| quoted(&c.text))
-                .collect();
-            match culprit.record.and_then(|record| record.content.as_deref()) {
-                Some(content) => format!(
-                    "the grant {name} covers only records with the value {}, not {}",
-                    list(&contents, "or"),
-                    quoted(content)
-                ),
-                None => format!(
-                    "the grant {name} covers only records with the value {}",
-                    list(&contents, "or")
-                ),
-            }
-        }
-        Why::DnsProxied => match dns.and_then(|dns| dns.proxied) {
-            Some(true) => format!("the grant {name} covers only records that are proxied"),
-            _ => format!("the grant {name} covers only records that are not proxied"),
-        },
-        Why::DnsCount => {
-            let most = dns.and_then(|dns| dns.max_changes).unwrap_or(0);
-            format!("the grant {name} covers at most {most} changes in one call")
-        }
-        Why::Purge => {
-            let mut parts = Vec::new();
-            if let Some(purge) = grant.purge.as_deref() {
-                let prefixes: Vec<_> = purge
-                    .prefixes
-                    .iter()
-                    .map(|(text, _)| quoted(text))
-                    .collect();
-                let files: Vec<_> = purge.files.iter().map(|(text, _)| quoted(text)).collect();
-                let hosts: Vec<_> = purge.hosts.iter().map(|text| quoted(text)).collect();
-                let tags: Vec<_> = purge.tags.iter().map(|text| quoted(text)).collect();
-                for (kind, texts) in [
-                    ("prefix", prefixes),
-                    ("host", hosts),
-                    ("tag", tags),
-                    ("file", files),
-                ] {
-                    if !texts.is_empty() {
-                        parts.push(format!("the {kind} {}", list(&texts, "or")));
-                    }
-                }
-                if purge.everything {
-                    parts.push("everything".to_owned());
-                }
-            }
-            if parts.is_empty() {
-                parts.push("no purge".to_owned());
-            }
-            format!("the grant {name} covers only {}", list(&parts, "and"))
-        }
-        Why::PurgeEverything => {
-            format!("the grant {name} does not name everything, which has to be named")
-        }
-        Why::DnsUnread | Why::PurgeUnread | Why::DnsElsewhere | Why::PurgeElsewhere => format!(
-            "the grant {name} has the {} by which this call cannot be judged",
-            condition_key(why)
-        ),
-        Why::Unenforced(key) => format!(
-            "the grant {name} has the condition {key}, which is not enforced yet and so cannot be \
-             judged"
-        ),
-        Why::NamedOnly => format!("the grant {name} does not name the operation"),
     }
 }
 
@@ -615,24 +567,6 @@ fn verb(operation: &Operation) -> &'static str {
     }
 }
 
-/// `a`, `a or b`, `a, b or c`; of more than four the first three.
-fn list<T: std::fmt::Display>(items: &[T], last: &str) -> String {
-    let mut text = String::new();
-    let shown = if items.len() > 4 { 3 } else { items.len() };
-    for (index, item) in items.iter().take(shown).enumerate() {
-        let separator = match index {
-            0 => String::new(),
-            _ if index + 1 == items.len() => format!(" {last} "),
-            _ => ", ".to_owned(),
-        };
-        let _ = write!(text, "{separator}{item}");
-    }
-    if shown < items.len() {
-        let _ = write!(text, " {last} {} more", items.len() - shown);
-    }
-    text
-}
-
 /// The groups of which any one is enough.
 fn any_of(groups: &[&str]) -> String {
     list(groups, "or")
@@ -644,22 +578,4 @@ fn plain(template: &str) -> String {
         .chars()
         .filter(|c| !matches!(c, '{' | '}'))
         .collect()
-}
-
-/// Text of the caller: no control characters, no braces, not too long.
-fn quoted(text: &str) -> String {
-    let mut shown: String = text
-        .chars()
-        .take(MAX_QUOTED)
-        .map(|c| match c {
-            '{' => '(',
-            '}' => ')',
-            c if c.is_control() || ('\u{2028}'..='\u{202e}').contains(&c) => '\u{fffd}',
-            c => c,
-        })
-        .collect();
-    if text.chars().nth(MAX_QUOTED).is_some() {
-        shown.push('…');
-    }
-    shown
 }

@@ -1,26 +1,31 @@
 //! A compiled grant and what it says about one thing that is asked.
 
-use crate::catalog::Family;
+use crate::catalog::{Family, GroupId, phase_groups};
 use crate::config::document::{self, Effect};
 use crate::config::{Condition, conditions_of};
 use crate::model::Timestamp;
 
-use super::RecordFacts;
 use super::dns::DnsMatcher;
+use super::limits::Limits;
 use super::purge::{PurgeItem, PurgeMatcher};
+use super::things::Listed;
+use super::workers::{Right, WorkersMatcher, bare};
+use super::{GrantId, Moment, RecordFacts, Thing, WorkerPart};
 
 /// A grant without its principals, permissions and scopes: those are the index's keys.
 #[derive(Debug)]
 pub(super) struct Grant {
+    pub(super) id: GrantId,
     pub(super) name: Box<str>,
     pub(super) effect: Effect,
     pub(super) not_after: Option<Timestamp>,
     /// The families whose conditions it has.
     pub(super) families: Families,
+    pub(super) limits: Option<Box<Limits>>,
     pub(super) dns: Option<Box<DnsMatcher>>,
     pub(super) purge: Option<Box<PurgeMatcher>>,
-    /// The first condition that concerns every call and is not enforced yet.
-    pub(super) unenforced: Option<&'static str>,
+    pub(super) workers: Option<Box<WorkersMatcher>>,
+    pub(super) listed: Box<[Listed]>,
 }
 
 /// A set of condition families.
@@ -62,20 +67,10 @@ impl Families {
         self.0 == 0
     }
 
-    /// The key of the first condition whose family is in the set and is not enforced yet.
-    fn unenforced(self) -> Option<&'static str> {
-        const KEYS: [(Family, &str); 7] = [
-            (Family::Workers, "workers"),
-            (Family::Settings, "settings"),
-            (Family::Rulesets, "rulesets"),
-            (Family::Lists, "lists"),
-            (Family::Kv, "kv"),
-            (Family::R2, "r2"),
-            (Family::Graphql, "graphql"),
-        ];
-        KEYS.into_iter()
-            .find(|(family, _)| self.has(*family))
-            .map(|(_, key)| key)
+    /// The first family of the set but for `other`.
+    fn first_but(self, other: Family) -> Option<Family> {
+        let rest = Self(self.0 & !Self::of(other).0);
+        Family::ALL.iter().copied().find(|family| rest.has(*family))
     }
 }
 
@@ -84,8 +79,12 @@ impl Families {
 pub(super) struct Via {
     /// The family of the operation.
     pub(super) family: Family,
-    /// The family of the permission group it matched by; none when it names the operation.
-    pub(super) group: Families,
+    /// Whether the operation may change something.
+    pub(super) is_write: bool,
+    /// The permission group it matched by; none when it names the operation.
+    pub(super) group: Option<GroupId>,
+    /// The family of that group.
+    pub(super) group_family: Families,
 }
 
 /// One thing that is judged: a call is allowed when each of its items is.
@@ -97,6 +96,14 @@ pub(super) enum Item<'a> {
     Record(&'a RecordFacts, usize),
     /// A part of a purge.
     Purge(&'a PurgeItem<'a>),
+    /// Something that is named.
+    Thing(&'a Thing),
+    /// A part of what is done to a Worker, with what binding it takes.
+    Worker {
+        script: &'a str,
+        part: &'a WorkerPart,
+        right: Right,
+    },
 }
 
 /// What a grant says about an item.
@@ -114,24 +121,39 @@ pub(super) enum Verdict {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Why {
     Expired,
+    NotYet,
+    SourceIp,
+    Hours,
+    UsedUp,
     DnsName,
     DnsType,
     DnsContent,
     DnsProxied,
     DnsCount,
-    /// `dns` limits it and the records are not known.
-    DnsUnread,
-    /// `dns` limits it and speaks about records, but the operation is about something else.
-    DnsElsewhere,
     Purge,
     /// Purging everything must be named.
     PurgeEverything,
-    PurgeUnread,
-    PurgeElsewhere,
+    /// The name is not listed.
+    Name(Family),
+    /// The key is not listed.
+    Key,
+    /// The permission group does not open the ruleset's phase.
+    Phase,
+    Script,
+    Binding,
+    /// The caller has no right to what would be bound.
+    BindingNotHeld,
+    Route,
+    Digest,
+    Keep,
+    Inherit,
+    FullDeploy,
+    /// A condition limits it and what the call is about is not known.
+    Unread(Family),
+    /// A condition limits it and speaks about a product, but the operation is about something else.
+    Elsewhere(Family),
     /// Its group does not reach what must be named.
     NamedOnly,
-    /// The condition of this key is not enforced yet.
-    Unenforced(&'static str),
 }
 
 impl Grant {
@@ -139,51 +161,107 @@ impl Grant {
         self.not_after.is_some_and(|end| now >= end)
     }
 
+    /// Whether nothing but its end limits it.
+    pub(super) fn is_plain(&self) -> bool {
+        self.families.is_empty() && self.limits.is_none()
+    }
+
     /// Judges one item. A condition of a product concerns the operations of its family and what
     /// is reached through a permission group of it; what is known to fail comes before what cannot
     /// be judged, because a grant with a failing condition does not match, whatever its effect.
     #[inline]
-    pub(super) fn judge(&self, via: Via, item: Item<'_>, now: Timestamp) -> Verdict {
-        if self.is_expired(now) {
+    pub(super) fn judge(&self, via: Via, item: Item<'_>, moment: &Moment<'_>) -> Verdict {
+        if self.is_expired(moment.now) {
             return Verdict::Fails(Why::Expired);
         }
-        if self.families.is_empty() && self.unenforced.is_none() && via.family != Family::Purge {
+        let has_rules = matches!(
+            via.family,
+            Family::Purge | Family::Rulesets | Family::Workers
+        );
+        if self.is_plain() && !has_rules {
             return Verdict::Holds;
         }
-        self.judge_conditions(via, item)
+        self.judge_conditions(via, item, moment)
     }
 
-    fn judge_conditions(&self, via: Via, item: Item<'_>) -> Verdict {
-        let concerning = self.families.and(Families::of(via.family).or(via.group));
-        let product = if via.family == Family::Purge {
-            self.judge_purge(item)
-        } else if via.family == Family::Dns && concerning.has(Family::Dns) {
-            self.judge_dns(item)
-        } else {
-            Verdict::Holds
+    fn judge_conditions(&self, via: Via, item: Item<'_>, moment: &Moment<'_>) -> Verdict {
+        let limits = match &self.limits {
+            Some(limits) => limits.judge(self.id, moment),
+            None => Verdict::Holds,
+        };
+        if matches!(limits, Verdict::Fails(_)) {
+            return limits;
+        }
+        let product = match via.family {
+            Family::Purge => self.judge_purge(item),
+            Family::Dns => self.judge_dns(item),
+            Family::Workers => self.judge_worker(item),
+            family => match self.listed.iter().find(|listed| listed.family == family) {
+                Some(listed) => match item {
+                    Item::Thing(thing) => listed.judge(thing),
+                    _ => Verdict::Unjudged(Why::Unread(family)),
+                },
+                None if family == Family::Rulesets => Self::judge_phase(via, item),
+                None => Verdict::Holds,
+            },
         };
         if matches!(product, Verdict::Fails(_)) {
             return product;
         }
         // Knowing more of the call would not help where something else cannot be judged.
-        let why = if via.family != Family::Dns && concerning.has(Family::Dns) {
-            Some(Why::DnsElsewhere)
-        } else if via.family != Family::Purge && concerning.has(Family::Purge) {
-            Some(Why::PurgeElsewhere)
-        } else {
-            concerning
-                .unenforced()
-                .or(self.unenforced)
-                .map(Why::Unenforced)
-        };
-        why.map_or(product, Verdict::Unjudged)
+        let concerning = self
+            .families
+            .and(Families::of(via.family).or(via.group_family));
+        match concerning.first_but(via.family) {
+            Some(family) => Verdict::Unjudged(Why::Elsewhere(family)),
+            None if limits != Verdict::Holds => limits,
+            None => product,
+        }
     }
 
     fn judge_dns(&self, item: Item<'_>) -> Verdict {
         match (&self.dns, item) {
             (None, _) => Verdict::Holds,
             (Some(dns), Item::Record(record, changes)) => dns.judge(record, changes),
-            (Some(_), _) => Verdict::Unjudged(Why::DnsUnread),
+            (Some(_), _) => Verdict::Unjudged(Why::Unread(Family::Dns)),
+        }
+    }
+
+    /// A group opens the phases it is meant for; what names the operation, or only reads, opens all.
+    fn judge_phase(via: Via, item: Item<'_>) -> Verdict {
+        match (via.group, item) {
+            (Some(group), Item::Thing(phase)) if via.is_write => {
+                if phase_groups(&phase.name).contains(group) {
+                    Verdict::Holds
+                } else {
+                    Verdict::Fails(Why::Phase)
+                }
+            }
+            (Some(_), _) if via.is_write => Verdict::Unjudged(Why::Unread(Family::Rulesets)),
+            _ => Verdict::Holds,
+        }
+    }
+
+    fn judge_worker(&self, item: Item<'_>) -> Verdict {
+        match (&self.workers, item) {
+            (
+                Some(workers),
+                Item::Worker {
+                    script,
+                    part,
+                    right,
+                },
+            ) => workers.judge(script, part, right, self.effect),
+            (
+                None,
+                Item::Worker {
+                    part: WorkerPart::Binding { .. },
+                    right,
+                    ..
+                },
+            ) if self.effect != Effect::Deny => bare(right),
+            (None, _) => Verdict::Holds,
+            (Some(_), _) => Verdict::Unjudged(Why::Unread(Family::Workers)),
         }
     }
 
@@ -202,16 +280,9 @@ impl Grant {
                 _ => Verdict::Fails(Why::PurgeEverything),
             },
             (None, Item::Purge(_)) => Verdict::Holds,
-            (_, _) => Verdict::Unjudged(Why::PurgeUnread),
+            (_, _) => Verdict::Unjudged(Why::Unread(Family::Purge)),
         }
     }
-}
-
-/// The first condition of a grant that concerns every call and is not enforced yet.
-pub(super) fn unenforced(grant: &document::Grant) -> Option<&'static str> {
-    conditions_of(grant)
-        .find(|condition| family_of(*condition) == Family::None && !condition.is_enforced())
-        .map(Condition::key)
 }
 
 /// The families whose conditions a grant has.
@@ -240,19 +311,5 @@ fn family_of(condition: Condition) -> Family {
         | Condition::MaxUses
         | Condition::PerMinute
         | Condition::MaxDeletesPerHour => Family::None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::ENFORCED;
-
-    #[test]
-    fn what_the_configuration_calls_enforced_is_what_is_enforced_here() {
-        assert_eq!(
-            ENFORCED,
-            [Condition::Dns, Condition::Purge, Condition::NotAfter]
-        );
     }
 }

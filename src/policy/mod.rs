@@ -8,22 +8,32 @@
 //! INVARIANT: the answer of [`Policy::decide`] depends on the policy and the request only.
 
 mod compile;
+mod counted;
 mod decide;
 mod decision;
 mod dns;
 mod explain;
+mod failure;
 mod grant;
 mod index;
+mod items;
+mod limits;
+mod network;
 mod purge;
 mod request;
 mod template;
+mod things;
 mod visible;
+mod workers;
 
 pub use compile::{CompileError, CompileProblem, compile};
 pub use decide::Pushdown;
 pub use decision::{Decision, Effect, GrantId, Permit, PrincipalId, Reason};
+pub use limits::{Counts, Moment};
 pub use request::{Facts, PurgeFacts, RecordFacts, Request, Resource, Target};
+pub use things::Thing;
 pub use visible::Visible;
+pub use workers::{WorkerFacts, WorkerPart};
 
 use crate::model::{AccountId, ZoneId};
 
@@ -41,6 +51,8 @@ pub struct Policy {
     templates: Vec<template::Template>,
     index: index::Index,
     visible: visible::Index,
+    /// Whether any grant counts its uses.
+    counts: bool,
 }
 
 impl Policy {

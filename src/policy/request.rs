@@ -1,9 +1,9 @@
 //! What is asked of the policy.
 
 use crate::catalog::{Method, Operation};
-use crate::model::{AccountId, RecordName, Timestamp, ZoneId};
+use crate::model::{AccountId, RecordName, ZoneId};
 
-use super::PrincipalId;
+use super::{Moment, PrincipalId, Thing, WorkerFacts};
 
 /// One call, as far as policy has to know it.
 #[derive(Debug, Clone, Copy)]
@@ -14,13 +14,13 @@ pub struct Request<'a> {
     pub target: Target<'a>,
     /// Everything that path, query and body name; all of it must be allowed.
     pub resources: &'a [Resource],
-    /// What is known of the records or the purge the call is about.
+    /// What is known of what the call is about, beyond its zone or account.
     pub facts: Facts<'a>,
     /// Whether only a grant that names the operation reaches it, although others of its kind are
     /// reached by group: the call touches Zonekeeper itself.
     pub is_own: bool,
-    /// The instant at which it is decided.
-    pub now: Timestamp,
+    /// When it is decided, and from where it came.
+    pub moment: Moment<'a>,
 }
 
 /// What the call does.
@@ -63,6 +63,10 @@ pub enum Facts<'a> {
     },
     /// What it purges, each item of which is judged.
     Purge(&'a PurgeFacts),
+    /// Settings, phases, lists, namespaces and keys, buckets or datasets, each of which is judged.
+    Things(&'a [Thing]),
+    /// What it does to a Worker, each part of which is judged.
+    Worker(&'a WorkerFacts),
 }
 
 /// A DNS record as policy sees it.

@@ -11,7 +11,7 @@ use crate::model::{AccountId, Timestamp, ZoneId};
 
 use super::grant::{Families, Item, Verdict, Via};
 use super::index::{Block, Next, Principal, ScopeKey, What};
-use super::{Decision, Policy, PrincipalId, Reason};
+use super::{Decision, Moment, Policy, PrincipalId, Reason};
 
 /// The zones or accounts a principal may see.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,32 +72,44 @@ impl Showing {
 pub(super) struct Entry {
     principal: u32,
     scope: ScopeKey,
+    /// Those that more than their end limits come last.
+    is_limited: bool,
     /// Those that end last come first.
     ends_before: i64,
     grant: u32,
 }
 
 impl Entry {
-    pub(super) fn new(principal: u32, scope: ScopeKey, end: Option<Timestamp>, grant: u32) -> Self {
+    pub(super) fn new(
+        principal: u32,
+        scope: ScopeKey,
+        is_limited: bool,
+        end: Option<Timestamp>,
+        grant: u32,
+    ) -> Self {
         // A negated end sorts late ones first; MIN is never reached.
         let ends_before = end.map_or(i64::MIN, |end| end.unix_ms().saturating_neg());
         Self {
             principal,
             scope,
+            is_limited,
             ends_before,
             grant,
         }
     }
 }
 
-/// For each principal and scope the allow that lasts longest.
+/// For each principal and scope the allow that lasts longest, and those that more than their end
+/// limits.
 #[derive(Debug, Default)]
 pub(super) struct Index(Vec<Entry>);
 
 impl Index {
     pub(super) fn build(mut entries: Vec<Entry>) -> Self {
         entries.sort_unstable();
-        entries.dedup_by_key(|entry| (entry.principal, entry.scope));
+        entries.dedup_by(|entry, first| {
+            (entry.principal, entry.scope) == (first.principal, first.scope) && !entry.is_limited
+        });
         Self(entries)
     }
 
@@ -114,11 +126,11 @@ impl Index {
 impl Policy {
     /// The zones the principal may see now.
     #[must_use]
-    pub fn visible_zones(&self, principal: PrincipalId, now: Timestamp) -> Visible<ZoneId> {
+    pub fn visible_zones(&self, principal: PrincipalId, moment: &Moment<'_>) -> Visible<ZoneId> {
         let at = |scope: ScopeKey| self.zones.get(scope.zone_position()?);
         self.visible(
             principal,
-            now,
+            moment,
             ScopeKey::ALL_ZONES,
             "GET /zones/{zone_id}",
             at,
@@ -127,11 +139,15 @@ impl Policy {
 
     /// The accounts the principal may see now.
     #[must_use]
-    pub fn visible_accounts(&self, principal: PrincipalId, now: Timestamp) -> Visible<AccountId> {
+    pub fn visible_accounts(
+        &self,
+        principal: PrincipalId,
+        moment: &Moment<'_>,
+    ) -> Visible<AccountId> {
         let at = |scope: ScopeKey| self.accounts.get(scope.account_position()?);
         self.visible(
             principal,
-            now,
+            moment,
             ScopeKey::ALL_ACCOUNTS,
             "GET /accounts/{account_id}",
             at,
@@ -141,7 +157,7 @@ impl Policy {
     fn visible<'p, T: Copy + 'p>(
         &'p self,
         id: PrincipalId,
-        now: Timestamp,
+        moment: &Moment<'_>,
         all: ScopeKey,
         operation: &str,
         at: impl Fn(ScopeKey) -> Option<&'p (T, Box<str>)>,
@@ -152,17 +168,20 @@ impl Policy {
         else {
             return nothing;
         };
-        if self.hidden(principal, &operation, &[all], now).is_some() {
+        if self.hidden(principal, &operation, &[all], moment).is_some() {
             return nothing;
         }
-        let is_hidden = |scope| self.hidden(principal, &operation, &[scope], now).is_some();
-        let lasting = self.visible.of(id).iter().filter(|entry| {
-            self.grants
-                .get(entry.grant as usize)
-                .is_some_and(|grant| !grant.is_expired(now))
-        });
+        let is_hidden = |scope| {
+            self.hidden(principal, &operation, &[scope], moment)
+                .is_some()
+        };
         let mut shown = Vec::new();
-        for entry in lasting {
+        let mut last = None;
+        let lasting = self.visible.of(id).iter();
+        for entry in lasting.filter(|entry| self.shows(entry, moment)) {
+            if last.replace(entry.scope) == Some(entry.scope) {
+                continue;
+            }
             if entry.scope == all {
                 let mut hidden = self.denied_scopes(principal, &operation);
                 hidden.retain(|scope| is_hidden(*scope));
@@ -191,16 +210,28 @@ impl Policy {
         &self,
         principal: PrincipalId,
         scopes: &[ScopeKey],
-        now: Timestamp,
+        moment: &Moment<'_>,
     ) -> Option<Decision> {
         let entries = self.visible.of(principal);
         scopes.iter().find_map(|scope| {
-            let at = entries
-                .binary_search_by_key(scope, |entry| entry.scope)
-                .ok()?;
-            let number = entries.get(at)?.grant;
-            let is_lasting = !self.grants.get(number as usize)?.is_expired(now);
-            is_lasting.then_some(Decision::by(Effect::Allow, number, Reason::Visible))
+            let start = entries.partition_point(|entry| entry.scope < *scope);
+            let rest = entries.get(start..)?.iter();
+            rest.take_while(|entry| entry.scope == *scope)
+                .find(|entry| self.shows(entry, moment))
+                .map(|entry| Decision::by(Effect::Allow, entry.grant, Reason::Visible))
+        })
+    }
+
+    /// Whether an allow holds now. How often it was used does not matter to what may be seen.
+    fn shows(&self, entry: &Entry, moment: &Moment<'_>) -> bool {
+        self.grants.get(entry.grant as usize).is_some_and(|grant| {
+            let moment = Moment {
+                used_up: &[],
+                ..*moment
+            };
+            let limits = grant.limits.as_ref();
+            !grant.is_expired(moment.now)
+                && limits.is_none_or(|it| it.judge(grant.id, &moment) == Verdict::Holds)
         })
     }
 
@@ -210,12 +241,14 @@ impl Policy {
         principal: &Principal,
         operation: &Operation,
         scopes: &[ScopeKey],
-        now: Timestamp,
+        moment: &Moment<'_>,
     ) -> Option<Decision> {
         let mut found = None;
         let via = Via {
             family: operation.family(),
-            group: Families::NONE,
+            is_write: false,
+            group: None,
+            group_family: Families::NONE,
         };
         for block in self.about_seeing(principal, operation) {
             for scope in scopes {
@@ -226,7 +259,7 @@ impl Policy {
                     if entry.effect() != Effect::Deny {
                         return Next::Key;
                     }
-                    let reason = match grant.judge(via, Item::Unread, now) {
+                    let reason = match grant.judge(via, Item::Unread, moment) {
                         Verdict::Holds => Reason::DeniedByGrant,
                         Verdict::Unjudged(_) => Reason::DenyUnjudged,
                         Verdict::Fails(_) => return Next::Entry,

@@ -3,6 +3,7 @@
 use super::audit::event_statement;
 use super::control::NEXT_KEYS_GENERATION;
 use super::database::row;
+use super::uses::forget_others;
 use super::{Database, Statement, Store, StoreError, Value};
 use crate::audit::Event;
 use crate::config::document::Document;
@@ -114,6 +115,17 @@ impl<D: Database> Store<D> {
             ));
             batch.push(Statement::new(NEXT_KEYS_GENERATION, vec![]));
         }
+        let counting: Vec<&str> = document
+            .grants
+            .iter()
+            .filter(|grant| {
+                grant.max_uses.is_some()
+                    || grant.per_minute.is_some()
+                    || grant.max_deletes_per_hour.is_some()
+            })
+            .map(|grant| grant.name.as_str())
+            .collect();
+        batch.push(forget_others(&counting));
         batch.push(event_statement(std::slice::from_ref(event))?);
         // INVARIANT: versions are taken one by one, so whoever comes second meets the primary key.
         match self.database.batch(batch).await {

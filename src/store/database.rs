@@ -23,7 +23,7 @@ impl StoreError {
     /// Classifies the message of a SQLite error, as D1 and SQLite word it.
     #[must_use]
     pub fn from_message(message: &str) -> Self {
-        if message.contains("UNIQUE constraint failed") || message.contains("PRIMARY KEY") {
+        if message.contains("UNIQUE constraint failed") {
             Self::Conflict
         } else if message.contains("no such table") {
             Self::NotMigrated

@@ -24,7 +24,11 @@ pub const MIGRATIONS: &[Migration] = &[
     },
     Migration {
         id: 3,
-        sql: include_str!("../../migrations/0003_identity.sql"),
+        sql: include_str!("../../migrations/0003_grant_uses.sql"),
+    },
+    Migration {
+        id: 4,
+        sql: include_str!("../../migrations/0004_identity.sql"),
     },
 ];
 
@@ -88,10 +92,13 @@ mod tests {
         for (index, migration) in MIGRATIONS.iter().enumerate() {
             assert_eq!(migration.id, i64::try_from(index).unwrap() + 1);
             for statement in statements(migration.sql) {
+                let is_code = |line: &&str| !line.is_empty() && !line.starts_with("--");
+                let first = statement.lines().map(str::trim).find(is_code);
+                let begins = |verb: &&str| first.is_some_and(|line| line.starts_with(*verb));
                 assert!(
                     ["CREATE ", "INSERT ", "ALTER "]
                         .iter()
-                        .any(|verb| statement.contains(verb)),
+                        .any(|verb| begins(&verb)),
                     "{statement}"
                 );
             }

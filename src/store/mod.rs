@@ -15,6 +15,7 @@ mod migrations;
 mod runs;
 mod schedule;
 mod snapshots;
+mod uses;
 
 pub use audit::{AuditFilter, AuditPage, OpenIntents};
 pub use buckets::Drawn;
@@ -25,6 +26,7 @@ pub use migrations::{MIGRATIONS, Migration};
 pub use runs::{Hold, IdempotencyKey, KeyedRun, NewRun, Save, Saved};
 pub use schedule::{JobRow, OpenRuns, Overdue, ScheduledJob, Tick};
 pub use snapshots::Snapshot;
+pub use uses::{Counted, Use, WithoutRoom};
 
 /// The store over some database.
 #[derive(Debug, Clone)]

@@ -120,6 +120,7 @@ fn resolution() -> Resolution {
         .map(zone)
         .collect(),
         accounts: BTreeMap::from([(name.clone(), AccountRef { id: account, name })]),
+        ..Resolution::default()
     }
 }
 

@@ -64,6 +64,7 @@ pub(crate) fn resolution() -> Resolution {
                 name: "Acme".to_owned(),
             },
         )]),
+        ..Resolution::default()
     }
 }
 

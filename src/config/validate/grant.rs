@@ -3,8 +3,7 @@
 use super::scopes::Scopes;
 use super::{Check, syntax};
 use crate::catalog;
-use crate::config::conditions::conditions_of;
-use crate::config::document::{Effect, Grant};
+use crate::config::document::Grant;
 use crate::config::path::At;
 use crate::config::words::quoted;
 
@@ -30,7 +29,6 @@ impl Check<'_> {
         }
 
         self.limits(at, grant);
-        self.not_enforced(grant);
     }
 
     /// Checks permissions and operations; says what they are about.
@@ -95,22 +93,6 @@ impl Check<'_> {
                 }
                 other => self.expect(&here, syntax::text(other)),
             }
-        }
-    }
-
-    /// Tells which conditions count as ones a call cannot be judged by.
-    fn not_enforced(&mut self, grant: &Grant) {
-        let outcome = match grant.effect {
-            Effect::Allow => "allows nothing that it limits",
-            Effect::Deny => "denies everything that it limits",
-            Effect::Approve => "lets nothing pass that it limits",
-        };
-        for condition in conditions_of(grant).filter(|condition| !condition.is_enforced()) {
-            self.message(format!(
-                "grant {}: the condition `{}` is stored but not enforced yet, so this grant {outcome}.",
-                grant.name,
-                condition.key()
-            ));
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Check, syntax};
 use crate::config::document::{
-    DnsCondition, Grant, HoursCondition, PurgeCondition, WorkersCondition,
+    DnsCondition, Effect, Grant, HoursCondition, PurgeCondition, WorkersCondition,
 };
 use crate::config::path::At;
 use crate::config::tree::{Node, Tree};
@@ -100,6 +100,18 @@ impl Check<'_> {
             ("max_deletes_per_hour", grant.max_deletes_per_hour),
         ] {
             self.at_least_one(&at.key(field), limit);
+            let effect = match grant.effect {
+                Effect::Allow => continue,
+                Effect::Deny => "deny",
+                Effect::Approve => "approve",
+            };
+            // Once used up it would no longer match, and so open what it was to keep shut.
+            if limit.is_some() {
+                let message = format!(
+                    "only a grant that allows can be used up, and this one has the effect {effect:?}."
+                );
+                self.problem(&at.key(field), message);
+            }
         }
     }
 

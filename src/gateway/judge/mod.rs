@@ -2,6 +2,7 @@
 //! written again, so that Cloudflare cannot read them differently.
 
 mod dns;
+mod named;
 mod purge;
 mod zone;
 
@@ -9,11 +10,13 @@ use crate::audit::{Action, ReadBack};
 use crate::catalog::Judged;
 use crate::model::AccountId;
 use crate::model::json::{Json, JsonErrorKind, parse};
-use crate::policy::{PurgeFacts, RecordFacts};
+use crate::policy::{Facts, PurgeFacts, RecordFacts, Thing, WorkerFacts};
 
 pub use crate::model::sanitised;
 
 use super::refusal::{Code, Refusal};
+
+pub(super) use named::of_path;
 
 /// Most bytes of a body that is judged.
 pub const JUDGED_BODY_CAP: usize = 1024 * 1024;
@@ -43,6 +46,23 @@ pub(super) enum OwnedFacts {
     Record(Option<RecordFacts>),
     /// A purge.
     Purge(PurgeFacts),
+    /// Things of a product.
+    Things(Vec<Thing>),
+    /// What is done to a Worker.
+    Worker(WorkerFacts),
+}
+
+impl OwnedFacts {
+    /// As policy takes them.
+    pub(super) fn facts(&self) -> Facts<'_> {
+        match self {
+            Self::None | Self::Record(None) => Facts::Unread,
+            Self::Record(Some(record)) => Facts::Records(std::slice::from_ref(record)),
+            Self::Purge(purge) => Facts::Purge(purge),
+            Self::Things(things) => Facts::Things(things),
+            Self::Worker(worker) => Facts::Worker(worker),
+        }
+    }
 }
 
 /// What the body is judged against.

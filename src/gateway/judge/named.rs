@@ -1,0 +1,40 @@
+//! What a path names of a product: a setting, a phase, a list, a namespace and key, a bucket, a
+//! script.
+
+use super::OwnedFacts;
+use crate::catalog::{Family, Resolved};
+use crate::gateway::target::decode;
+use crate::policy::{Thing, WorkerFacts, WorkerPart};
+
+/// What the path of a call names, where it names something a condition can be about.
+pub(in crate::gateway) fn of_path(resolved: Option<&Resolved<'_>>) -> OwnedFacts {
+    let Some(resolved) = resolved else {
+        return OwnedFacts::None;
+    };
+    let family = resolved.operation.family();
+    let param = |name: &str| resolved.params.get_named(name);
+    let thing = match family {
+        Family::Settings => param("setting_id")
+            .or_else(|| resolved.operation.template().split('/').nth(4))
+            .map(|id| Thing::new(family, id)),
+        Family::Rulesets => param("ruleset_phase").map(|phase| Thing::new(family, phase)),
+        Family::Lists => param("list_id").map(|id| Thing::new(family, id)),
+        Family::R2 => param("bucket_name").map(|name| Thing::new(family, name)),
+        Family::Kv => param("namespace_id").map(|id| Thing {
+            // A target whose key cannot be decoded was refused before.
+            key: param("key_name").and_then(|key| decode(key).ok()),
+            ..Thing::new(family, id)
+        }),
+        Family::Workers => {
+            let script = param("script_name").or_else(|| param("service_name"));
+            return script.map_or(OwnedFacts::None, |script| {
+                OwnedFacts::Worker(WorkerFacts {
+                    script: script.to_owned(),
+                    parts: vec![WorkerPart::Script],
+                })
+            });
+        }
+        _ => None,
+    };
+    thing.map_or(OwnedFacts::None, |thing| OwnedFacts::Things(vec![thing]))
+}

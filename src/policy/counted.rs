@@ -1,0 +1,54 @@
+//! Which grants a call uses up.
+
+use crate::catalog::Family;
+use crate::config::document::Effect;
+
+use super::grant::{Verdict, Why};
+use super::index::Next;
+use super::{Counts, GrantId, Policy, Request};
+
+impl Policy {
+    /// The grants that allow the call and count how often: each is used once by it.
+    #[must_use]
+    pub fn counted(&self, request: &Request<'_>) -> Vec<(GrantId, Counts)> {
+        let mut found: Vec<(GrantId, Counts)> = Vec::new();
+        let Some(ask) = self.ask(request).filter(|_| self.counts) else {
+            return found;
+        };
+        let mut add = |grant: GrantId| {
+            let limits = self.grant(grant).and_then(|grant| grant.limits.as_deref());
+            if let Some(counts) = limits.map(|limits| limits.counts)
+                && !counts.is_empty()
+                && !found.iter().any(|(known, _)| *known == grant)
+            {
+                found.push((grant, counts));
+            }
+        };
+        self.each(&ask, request, |place, item| {
+            let decision = self.decide_one(&ask, request, place, item);
+            match decision.grant.filter(|_| decision.is_allowed()) {
+                Some(grant) => add(grant),
+                // What comes back is judged record by record: each grant that may show some is used.
+                None => {
+                    self.candidates(&ask, |block, via| {
+                        for scope in place.scopes() {
+                            self.index.read(block, scope, None, |entry, _| {
+                                let grant = self.grants.get(entry.grant as usize);
+                                let verdict =
+                                    grant.map(|grant| grant.judge(via, item, &request.moment));
+                                if entry.effect() == Effect::Allow
+                                    && verdict == Some(Verdict::Unjudged(Why::Unread(Family::Dns)))
+                                {
+                                    add(GrantId(entry.grant));
+                                }
+                                Next::Entry
+                            });
+                        }
+                        Next::Entry
+                    });
+                }
+            }
+        });
+        found
+    }
+}

@@ -1,0 +1,108 @@
+//! Conditions that list names: settings, phases, lists, namespaces and keys, buckets, datasets.
+
+use crate::catalog::Family;
+use crate::config::Resolution;
+use crate::config::document;
+use crate::model::AccountId;
+
+use super::grant::{Verdict, Why};
+
+/// Something of a product that a call is about, as path or body names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Thing {
+    /// The product, by the condition that speaks about it.
+    pub family: Family,
+    /// A setting's id, a phase, a list's id, a namespace's id, a bucket or a dataset.
+    pub name: String,
+    /// The key within a namespace; none where the call is about all of them.
+    pub key: Option<String>,
+}
+
+impl Thing {
+    /// A thing without a key.
+    #[must_use]
+    pub fn new(family: Family, name: impl Into<String>) -> Self {
+        Self {
+            family,
+            name: name.into(),
+            key: None,
+        }
+    }
+}
+
+/// The names a grant lists for one product. What is not listed is not meant.
+#[derive(Debug)]
+pub(super) struct Listed {
+    pub(super) family: Family,
+    /// Empty: any name.
+    pub(super) names: Box<[Box<str>]>,
+    /// Keys within a namespace; empty: any key.
+    pub(super) keys: Box<[Box<str>]>,
+}
+
+impl Listed {
+    /// The lists of a grant. A namespace's title stands for the ids it had when it was applied.
+    pub(super) fn compile(
+        written: &document::Grant,
+        resolution: &Resolution,
+        accounts: &[AccountId],
+    ) -> Vec<Self> {
+        let plain = |family, names: Option<&Vec<String>>| {
+            names.map(|names| Self {
+                family,
+                names: names.iter().map(|name| name.as_str().into()).collect(),
+                keys: Box::default(),
+            })
+        };
+        let kv = written.kv.as_ref().map(|kv| {
+            let ids = |title: &String| resolution.ids_of("kv_namespace", title, accounts);
+            Self {
+                family: Family::Kv,
+                names: kv.namespaces.iter().flat_map(ids).map(Into::into).collect(),
+                keys: kv.keys.iter().map(|key| key.as_str().into()).collect(),
+            }
+        });
+        let phases = written.rulesets.as_ref().map(|it| &it.phases);
+        [
+            plain(
+                Family::Settings,
+                written.settings.as_ref().map(|it| &it.ids),
+            ),
+            plain(Family::Rulesets, phases),
+            plain(Family::Lists, written.lists.as_ref().map(|it| &it.ids)),
+            kv,
+            plain(Family::R2, written.r2.as_ref().map(|it| &it.buckets)),
+            plain(
+                Family::Graphql,
+                written.graphql.as_ref().map(|it| &it.datasets),
+            ),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+
+    /// Judges a thing. A call about all keys is not one about the listed ones.
+    pub(super) fn judge(&self, thing: &Thing) -> Verdict {
+        if thing.family != self.family {
+            return Verdict::Unjudged(Why::Unread(self.family));
+        }
+        if !self.names.is_empty() && !self.names.iter().any(|name| **name == thing.name) {
+            return Verdict::Fails(Why::Name(self.family));
+        }
+        match &thing.key {
+            _ if self.keys.is_empty() => Verdict::Holds,
+            None => Verdict::Unjudged(Why::Unread(self.family)),
+            Some(key) if self.keys.iter().any(|pattern| is_key(pattern, key)) => Verdict::Holds,
+            Some(_) => Verdict::Fails(Why::Key),
+        }
+    }
+}
+
+/// Whether a key is meant: a final `*` stands for whatever follows.
+fn is_key(pattern: &str, key: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(start) => key.starts_with(start),
+        None => pattern == key,
+    }
+}

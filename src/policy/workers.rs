@@ -1,0 +1,334 @@
+//! The `workers` condition: which scripts, what an upload may bind, which routes it may take.
+//!
+//! An upload is judged part by part: the script, each binding by what it binds, each route, each
+//! module. Without `bindings`, what an upload binds must be within the reach of the same principal:
+//! binding a KV namespace takes a right to write to it.
+
+use crate::catalog::{Family, Operation, operation_named};
+use crate::config::Resolution;
+use crate::config::document::{self, DeployMode, Effect};
+use crate::model::AccountId;
+
+use super::Thing;
+use super::grant::{Verdict, Why};
+
+/// What a call does to a Worker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkerFacts {
+    /// The script's name.
+    pub script: String,
+    /// Everything that is judged; a call that only names the script has [`WorkerPart::Script`].
+    pub parts: Vec<WorkerPart>,
+}
+
+/// One part of what a call does to a Worker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WorkerPart {
+    /// It is about the script.
+    Script,
+    /// It binds something, or keeps or inherits such a binding.
+    Binding {
+        /// The type, as Cloudflare calls it, such as `kv_namespace`.
+        kind: String,
+        /// The id or name of what is bound; none where the type binds nothing outside the script.
+        resource: Option<String>,
+    },
+    /// It puts the script on a route or host name.
+    Route {
+        /// Host and path, such as `example.com/*`.
+        pattern: String,
+    },
+    /// It brings a module.
+    Module {
+        /// SHA-256 of its content, in lower-case hexadecimal digits.
+        digest: String,
+    },
+    /// It keeps bindings of the current version without naming them.
+    Keep,
+    /// It inherits a binding of the current version.
+    Inherit,
+    /// It puts a version on all traffic at once.
+    FullDeploy,
+}
+
+/// What binding something takes where no list of bindings says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Right {
+    /// Nothing: it stays within the script.
+    Free,
+    /// The caller may do this, and so may the script.
+    Held,
+    /// The caller may not.
+    NotHeld,
+    /// No permission tells, so it must be listed.
+    MustBeListed,
+    /// The type is not known, so nothing can be said of it.
+    Unknown,
+}
+
+/// How the right to bind something is found out.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Rule {
+    Free,
+    MustBeListed,
+    /// Whoever may make this call may bind what it is about.
+    Call(&'static str),
+}
+
+/// The binding types there are
+/// (<https://developers.cloudflare.com/workers/configuration/multipart-upload-metadata/#bindings>),
+/// sorted.
+const KINDS: &[(&str, Rule)] = &[
+    ("ai", Rule::Call("POST /accounts/{}/ai/run/{}")),
+    ("analytics_engine", Rule::MustBeListed),
+    ("assets", Rule::Free),
+    ("browser", Rule::MustBeListed),
+    ("d1", Rule::Call("POST /accounts/{}/d1/database/{}/query")),
+    ("data_blob", Rule::Free),
+    ("dispatch_namespace", Rule::MustBeListed),
+    ("durable_object_namespace", Rule::Call(UPLOAD)),
+    (
+        "hyperdrive",
+        Rule::Call("PUT /accounts/{}/hyperdrive/configs/{}"),
+    ),
+    ("images", Rule::MustBeListed),
+    ("json", Rule::Free),
+    (
+        "kv_namespace",
+        Rule::Call("PUT /accounts/{}/storage/kv/namespaces/{}/values/{}"),
+    ),
+    ("logfwdr", Rule::MustBeListed),
+    ("mtls_certificate", Rule::MustBeListed),
+    ("pipelines", Rule::MustBeListed),
+    ("plain_text", Rule::Free),
+    ("queue", Rule::Call("POST /accounts/{}/queues/{}/messages")),
+    ("r2_bucket", Rule::Call("DELETE /accounts/{}/r2/buckets/{}")),
+    ("ratelimit", Rule::Free),
+    ("secret_key", Rule::Free),
+    ("secret_text", Rule::Free),
+    ("secrets_store_secret", Rule::MustBeListed),
+    ("send_email", Rule::MustBeListed),
+    ("service", Rule::Call(UPLOAD)),
+    ("tail_consumer", Rule::Call(UPLOAD)),
+    ("text_blob", Rule::Free),
+    (
+        "vectorize",
+        Rule::Call("POST /accounts/{}/vectorize/v2/indexes/{}/upsert"),
+    ),
+    ("version_metadata", Rule::Free),
+    ("vpc_service", Rule::MustBeListed),
+    ("wasm_module", Rule::Free),
+    ("workflow", Rule::Call(UPLOAD)),
+];
+
+const UPLOAD: &str = "PUT /accounts/{}/workers/scripts/{}";
+
+/// The call that decides who may bind something, with what it is then about.
+pub(super) enum Deciding {
+    Known(Right),
+    Call(Operation, Subject),
+}
+
+/// What that call is about.
+pub(super) enum Subject {
+    Thing(Thing),
+    Script(WorkerFacts),
+    Whole,
+}
+
+/// How the right to bind `resource` is found out.
+pub(super) fn deciding(kind: &str, resource: Option<&str>) -> Deciding {
+    let Ok(at) = KINDS.binary_search_by_key(&kind, |(name, _)| name) else {
+        return Deciding::Known(Right::Unknown);
+    };
+    let rule = KINDS.get(at).map_or(Rule::MustBeListed, |(_, rule)| *rule);
+    let call = match rule {
+        Rule::Free => return Deciding::Known(Right::Free),
+        Rule::MustBeListed => return Deciding::Known(Right::MustBeListed),
+        Rule::Call(call) => call,
+    };
+    let Some(operation) = operation_named(call) else {
+        return Deciding::Known(Right::MustBeListed);
+    };
+    let subject = match (kind, resource) {
+        // Its own classes, and its own workflows.
+        ("durable_object_namespace" | "workflow", None) => return Deciding::Known(Right::Free),
+        (_, None) if kind != "ai" => return Deciding::Known(Right::NotHeld),
+        (_, Some(script)) if call == UPLOAD => Subject::Script(WorkerFacts {
+            script: script.to_owned(),
+            parts: vec![WorkerPart::Script],
+        }),
+        ("kv_namespace", Some(id)) => Subject::Thing(Thing::new(Family::Kv, id)),
+        ("r2_bucket", Some(bucket)) => Subject::Thing(Thing::new(Family::R2, bucket)),
+        _ => Subject::Whole,
+    };
+    Deciding::Call(operation, subject)
+}
+
+/// A binding type with what of it is meant; none means all.
+type Bindable = (Box<str>, Option<Box<str>>);
+
+/// A `workers` condition, ready to match. An empty list limits nothing.
+#[derive(Debug)]
+pub(super) struct WorkersMatcher {
+    pub(super) scripts: Box<[Box<str>]>,
+    /// Absent: whatever the principal may use.
+    pub(super) bindings: Option<Box<[Bindable]>>,
+    pub(super) routes: Box<[Box<str>]>,
+    digests: Box<[Box<str>]>,
+    keep: bool,
+    inherit: bool,
+    gradual: bool,
+}
+
+impl WorkersMatcher {
+    /// Resources are named by id or title; a title stands for the ids it had when it was applied.
+    pub(super) fn compile(
+        written: &document::WorkersCondition,
+        resolution: &Resolution,
+        accounts: &[AccountId],
+    ) -> Self {
+        let boxed = |texts: &[String]| texts.iter().map(|text| text.as_str().into()).collect();
+        let bindings = written.bindings.as_ref().map(|bindings| {
+            let mut found = Vec::new();
+            for binding in bindings {
+                match binding.split_once(':') {
+                    None => found.push((binding.as_str().into(), None)),
+                    Some((kind, resource)) => found.extend(
+                        resolution
+                            .ids_of(kind, resource, accounts)
+                            .into_iter()
+                            .map(|id| (kind.into(), Some(id.into()))),
+                    ),
+                }
+            }
+            found.into()
+        });
+        Self {
+            scripts: boxed(&written.scripts),
+            bindings,
+            routes: boxed(&written.routes),
+            digests: boxed(&written.digests),
+            keep: written.keep_bindings != Some(false),
+            inherit: written.inherit != Some(false),
+            gradual: written.deploys == Some(DeployMode::Gradual),
+        }
+    }
+
+    /// Judges one part. A deny that lists bindings, routes or digests is about these and leaves the
+    /// rest of the upload alone.
+    pub(super) fn judge(
+        &self,
+        script: &str,
+        part: &WorkerPart,
+        right: Right,
+        effect: Effect,
+    ) -> Verdict {
+        if !self.scripts.is_empty() && !self.scripts.iter().any(|name| **name == *script) {
+            return Verdict::Fails(Why::Script);
+        }
+        let is_deny = effect == Effect::Deny;
+        let lists_parts =
+            self.bindings.is_some() || !self.routes.is_empty() || !self.digests.is_empty();
+        let (holds, why) = match part {
+            WorkerPart::Binding { kind, resource } => match &self.bindings {
+                Some(bindings) => {
+                    let is_listed = bindings.iter().any(|(known, id)| {
+                        **known == *kind
+                            && id
+                                .as_deref()
+                                .is_none_or(|id| resource.as_deref() == Some(id))
+                    });
+                    (
+                        is_listed && (is_deny || right != Right::Unknown),
+                        Why::Binding,
+                    )
+                }
+                None if is_deny => (!lists_parts, Why::Binding),
+                None => return bare(right),
+            },
+            WorkerPart::Route { pattern } if !self.routes.is_empty() => {
+                let meant = |route: &str| {
+                    if is_deny {
+                        covers(route, pattern) || covers(pattern, route)
+                    } else {
+                        covers(route, pattern)
+                    }
+                };
+                (self.routes.iter().any(|route| meant(route)), Why::Route)
+            }
+            WorkerPart::Module { digest } if !self.digests.is_empty() => (
+                self.digests.iter().any(|known| **known == **digest),
+                Why::Digest,
+            ),
+            _ if is_deny => (!lists_parts, Why::Script),
+            WorkerPart::Keep => (self.keep, Why::Keep),
+            WorkerPart::Inherit => (self.inherit, Why::Inherit),
+            WorkerPart::FullDeploy => (!self.gradual, Why::FullDeploy),
+            WorkerPart::Script | WorkerPart::Route { .. } | WorkerPart::Module { .. } => {
+                (true, Why::Script)
+            }
+        };
+        if holds {
+            Verdict::Holds
+        } else {
+            Verdict::Fails(why)
+        }
+    }
+}
+
+/// What a grant without a list of bindings says of one.
+pub(super) fn bare(right: Right) -> Verdict {
+    match right {
+        Right::Free | Right::Held => Verdict::Holds,
+        Right::NotHeld => Verdict::Fails(Why::BindingNotHeld),
+        Right::MustBeListed | Right::Unknown => Verdict::Fails(Why::Binding),
+    }
+}
+
+/// Whether everything that matches the route `inner` matches `outer` too. Hosts know no case.
+fn covers(outer: &str, inner: &str) -> bool {
+    let (outer, inner) = (lower_host(outer), lower_host(inner));
+    match outer.strip_suffix('*') {
+        Some(start) if !start.contains('*') && start.contains('/') => inner.starts_with(start),
+        _ => outer == inner,
+    }
+}
+
+fn lower_host(pattern: &str) -> String {
+    let (host, path) = pattern.split_once('/').unwrap_or((pattern, ""));
+    let slash = if pattern.contains('/') { "/" } else { "" };
+    format!("{}{slash}{path}", host.to_ascii_lowercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_are_in_order_and_their_calls_exist() {
+        assert!(KINDS.is_sorted_by_key(|(name, _)| name));
+        for (kind, rule) in KINDS {
+            if let Rule::Call(call) = rule {
+                let operation = operation_named(call);
+                let groups = operation.map(|operation| operation.groups());
+                assert!(
+                    groups.is_some_and(|groups| !groups.is_empty()),
+                    "{kind}: {call}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_route_covers_what_lies_below_it() {
+        assert!(covers("example.com/*", "Example.com/api/*"));
+        assert!(covers("example.com/api*", "example.com/api/x"));
+        assert!(covers("*.example.com/*", "*.example.com/*"));
+        assert!(!covers("example.com/api/*", "example.com/*"));
+        assert!(!covers("example.com/*", "example.com.evil.example/*"));
+        assert!(!covers("example.com*", "example.com.evil.example/"));
+        assert!(!covers("*.example.com/*", "a.example.com/*"));
+        assert!(!covers("example.com/*", "*example.com/*"));
+    }
+}
