@@ -26,6 +26,7 @@ use crate::gateway::{
 };
 use crate::jobs::{Engine, alarms};
 use crate::model::{RunId, Timestamp};
+use crate::oauth::TOKEN_PATH;
 use crate::store::Store;
 
 #[event(start)]
@@ -96,6 +97,11 @@ async fn scheduled(event: ScheduledEvent, env: Env, _context: ScheduleContext) {
         Ok(done) if done != Reconciled::default() => console_log!("tick: {done:?}"),
         Ok(_) => {}
         Err(error) => console_error!("tick: {error}"),
+    }
+    // What is forgotten must be spent by the clock of calls as well, whatever the tick's time.
+    let spent = now.min(clock::now());
+    if let Err(error) = invocation.store.forget_logins(spent).await {
+        console_error!("tick: forget logins: {error}");
     }
     match invocation.engine().tick(now).await {
         Ok(done) if !done.is_quiet() => console_log!("tick: {done:?}"),
@@ -250,6 +256,9 @@ async fn route(
     let below_api = path.strip_prefix(API_PREFIX);
     if let Some(path) = below_api.filter(|rest| rest.starts_with('/')) {
         return gateway.serve_api(inbound, origin, path, query).await;
+    }
+    if path == TOKEN_PATH {
+        return gateway.exchange_token(inbound, origin).await;
     }
     let reply = match path {
         "/healthz" => Reply::json(StatusCode::OK, r#"{"status":"ok"}"#.to_owned()),

@@ -5,7 +5,7 @@ use http::StatusCode;
 use super::view::View;
 use crate::audit::{Event, OutcomeRow};
 use crate::cron::TimeZones;
-use crate::identity::KeyId;
+use crate::identity::{Issuers, KeyId, Verifier};
 use crate::model::{EntryId, Timestamp};
 use crate::settings::Settings;
 use crate::store::Store;
@@ -22,12 +22,12 @@ pub enum BodyFault {
     Broken,
 }
 
-/// The world around one call: its body, the upstream, the clock.
+/// The world around one call: its body, the upstream, issuers of tokens, the clock.
 #[expect(
     async_fn_in_trait,
     reason = "an isolate has one thread, so futures need not be Send"
 )]
-pub trait World: Upstream + TimeZones {
+pub trait World: Upstream + TimeZones + Issuers + Verifier {
     /// The time.
     fn now(&self) -> Timestamp;
 

@@ -29,7 +29,8 @@ mod view;
 pub use carry::{Acting, Carried};
 pub use deps::{After, BodyFault, Finished, Gateway, Reply, World};
 pub use inbound::{
-    FORWARDED_HEADERS, Inbound, OWN_HEADER_PREFIX, READ_HEADERS, RELAYED_HEADERS, Verb,
+    FORWARDED_HEADERS, Inbound, OWN_HEADER_PREFIX, READ_HEADERS, RELAYED_HEADERS, REQUEST_HEADER,
+    Verb,
 };
 pub use judge::{JUDGED_BODY_CAP, read_json, sanitised};
 pub use list::{Paging, page_of};

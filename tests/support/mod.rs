@@ -2,7 +2,9 @@
 //! a whole Zonekeeper over them that is told what to do in a few words.
 
 pub(crate) mod database;
+pub(crate) mod exchange;
 pub(crate) mod harness;
+pub(crate) mod issuers;
 pub(crate) mod keeper;
 pub(crate) mod lab;
 pub(crate) mod motor;

@@ -6,10 +6,12 @@ use std::rc::Rc;
 
 use zonekeeper::cron::TimeZones;
 use zonekeeper::gateway::{BodyFault, World};
+use zonekeeper::identity::{Issuers, KeySource, PublicKey, Published, Verifier};
 use zonekeeper::jobs::{Platform, PlatformError};
 use zonekeeper::model::{EntryId, EntryIds, RunId, Timestamp};
 use zonekeeper::upstream::{Answer, Client, Exchange, Fault, Head, Relay, Upstream};
 
+use super::issuers::{self, SimIssuers};
 use super::timezones::ChronoZones;
 use super::upstream::{Expected, Script};
 
@@ -56,12 +58,14 @@ pub(crate) struct FakeWorld {
     logs: RefCell<Vec<String>>,
     blobs: RefCell<BTreeMap<String, Vec<u8>>>,
     sent: RefCell<Vec<RunId>>,
+    issuers: RefCell<SimIssuers>,
 }
 
 impl FakeWorld {
     /// `seed` keeps the random numbers of two worlds apart.
     pub(crate) fn new(clock: Clock, seed: u8) -> Self {
         Self {
+            issuers: RefCell::new(SimIssuers::new(clock.clone())),
             clock,
             script: Script::default(),
             ids: RefCell::default(),
@@ -73,6 +77,16 @@ impl FakeWorld {
             blobs: RefCell::default(),
             sent: RefCell::default(),
         }
+    }
+
+    /// The issuers of tokens.
+    pub(crate) fn issuers(&self) -> SimIssuers {
+        self.issuers.borrow().clone()
+    }
+
+    /// Takes the issuers of another world.
+    pub(crate) fn share(&self, issuers: SimIssuers) {
+        *self.issuers.borrow_mut() = issuers;
     }
 
     pub(crate) fn expect(&self, call: Expected) {
@@ -147,6 +161,18 @@ impl Upstream for FakeWorld {
 
     async fn read(&self, response: &Self::Response, cap: usize) -> Option<Vec<u8>> {
         response.body.clone().filter(|body| body.len() <= cap)
+    }
+}
+
+impl Issuers for FakeWorld {
+    async fn published(&self, source: &KeySource, kid: &str) -> Result<Published, String> {
+        self.issuers().published(source, kid).await
+    }
+}
+
+impl Verifier for FakeWorld {
+    async fn verify(&self, key: &PublicKey, input: &str, signature: &[u8]) -> Result<bool, String> {
+        issuers::verify(key, input, signature)
     }
 }
 
