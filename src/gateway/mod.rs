@@ -9,6 +9,7 @@ mod answer;
 mod authorize;
 mod call;
 mod carry;
+mod credential;
 mod deps;
 mod execute;
 mod inbound;
