@@ -149,7 +149,7 @@ export class Workers {
     if (entry) modules.unshift({ type: "ESModule", path: path.join(out, LOCAL_ENTRY_NAME), contents: LOCAL_ENTRY });
     const own = workers.map((worker, index) => {
       const name = worker.name ?? (index === 0 ? "zonekeeper" : `zonekeeper-${index + 1}`);
-      const { queueConsumers, modulesRules, cronTriggers, ...rest } = options;
+      const { queueConsumers, modulesRules, cronTriggers, durableObjects, ...rest } = options;
       return {
         ...rest,
         name,
@@ -158,6 +158,7 @@ export class Workers {
         compatibilityFlags: [...(options.compatibilityFlags ?? []), ...(entry ? ["service_binding_extra_handlers"] : [])],
         bindings: { ...configured, ...vars, ...worker.vars, ...secrets },
         queueConsumers: index === 0 ? queueConsumers : {},
+        durableObjects: index === 0 ? durableObjects : elsewhere(durableObjects, workers[0].name ?? "zonekeeper"),
         serviceBindings: { ...options.serviceBindings, ...(entry ? { LOCAL_SELF: name } : {}) },
         unsafeDirectSockets: [{ host: HOST, port: this.#ports[index] }],
         ...outbound(egress),
@@ -167,6 +168,15 @@ export class Workers {
     const guard = { name: GUARD, compatibilityDate, modules: true, script: GUARD_SCRIPT };
     return [...own, ...(egress === "guarded" ? [guard] : []), ...extra];
   }
+}
+
+// Objects are kept by the first Worker; the others reach the same ones.
+function elsewhere(objects, scriptName) {
+  const moved = Object.entries(objects ?? {}).map(([name, object]) => {
+    const { className } = typeof object === "string" ? { className: object } : object;
+    return [name, { className, scriptName }];
+  });
+  return Object.fromEntries(moved);
 }
 
 function outbound(egress) {

@@ -29,6 +29,7 @@ extern "C" {
         url: &str,
         method: &str,
         body: Option<&str>,
+        content_type: &str,
         deadline_ms: u32,
     ) -> Promise;
 
@@ -61,6 +62,12 @@ extern "C" {
 
     #[wasm_bindgen(js_name = deleteBlob)]
     pub(super) fn delete_blob(env: &JsValue, key: &str) -> Promise;
+
+    #[wasm_bindgen(js_name = lockZone)]
+    pub(super) fn lock_zone(env: &JsValue, zone: &str) -> Promise;
+
+    #[wasm_bindgen(js_name = unlockZone)]
+    pub(super) fn unlock_zone(env: &JsValue, zone: &str, fence: &str) -> Promise;
 
     pub(super) fn enqueue(env: &JsValue, ids: &str, delay_seconds: u32) -> Promise;
 

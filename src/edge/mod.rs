@@ -10,6 +10,7 @@ mod database;
 mod events;
 mod isolate;
 mod meter;
+mod objects;
 mod outbound;
 mod recorder;
 mod timezones;

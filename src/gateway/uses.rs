@@ -9,7 +9,7 @@ use super::deps::{Gateway, World};
 use super::refusal::{Code, Refusal};
 use crate::catalog::Method;
 use crate::model::json::Json;
-use crate::policy::{Counts, GrantId};
+use crate::policy::{Counts, Facts, GrantId};
 use crate::store::{Counted, Database, Use, WithoutRoom};
 
 impl<D: Database, W: World> Gateway<'_, D, W> {
@@ -22,8 +22,16 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
             let counted = if matches!(call.plan, Plan::Own(_)) {
                 Vec::new()
             } else {
-                let request = targeted.request(targeted.facts(false), now);
-                targeted.policy().counted(&request)
+                match &targeted.edits {
+                    Some(edits) => {
+                        let request = targeted.request(Facts::Unread, now);
+                        edits.counted(targeted.policy(), &request)
+                    }
+                    None => {
+                        let request = targeted.request(targeted.facts(), now);
+                        targeted.policy().counted(&request)
+                    }
+                }
             };
             let uses = uses(targeted, &counted);
             if uses.is_empty() {

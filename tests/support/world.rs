@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use zonekeeper::cron::TimeZones;
-use zonekeeper::gateway::{BodyFault, World};
+use zonekeeper::gateway::{BodyFault, Lease, LockFault, World};
 use zonekeeper::jobs::{Platform, PlatformError};
-use zonekeeper::model::{EntryId, EntryIds, RunId, Timestamp};
+use zonekeeper::model::{EntryId, EntryIds, RunId, Timestamp, ZoneId};
 use zonekeeper::upstream::{Answer, Client, Exchange, Fault, Head, Relay, Upstream};
 
 use super::timezones::ChronoZones;
@@ -56,6 +56,11 @@ pub(crate) struct FakeWorld {
     logs: RefCell<Vec<String>>,
     blobs: RefCell<BTreeMap<String, Vec<u8>>>,
     sent: RefCell<Vec<RunId>>,
+    fence: Cell<u64>,
+    /// The turns that were not given back.
+    pub(crate) held: RefCell<Vec<u64>>,
+    /// Why there is no turn at a zone's records, if there is none.
+    pub(crate) lock_fault: Cell<Option<LockFault>>,
 }
 
 impl FakeWorld {
@@ -72,6 +77,9 @@ impl FakeWorld {
             logs: RefCell::default(),
             blobs: RefCell::default(),
             sent: RefCell::default(),
+            fence: Cell::default(),
+            held: RefCell::default(),
+            lock_fault: Cell::default(),
         }
     }
 
@@ -171,6 +179,21 @@ impl World for FakeWorld {
             return Err(BodyFault::TooLarge);
         }
         Ok(body)
+    }
+
+    async fn lock_zone(&self, zone: ZoneId) -> Result<Lease, LockFault> {
+        if let Some(fault) = self.lock_fault.get() {
+            return Err(fault);
+        }
+        self.fence.set(self.fence.get() + 1);
+        let fence = self.fence.get();
+        self.held.borrow_mut().push(fence);
+        let since = self.now();
+        Ok(Lease { zone, fence, since })
+    }
+
+    async fn unlock_zone(&self, lease: &Lease) {
+        self.held.borrow_mut().retain(|fence| *fence != lease.fence);
     }
 
     async fn flush_events(&self) {}
