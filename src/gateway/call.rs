@@ -333,17 +333,19 @@ impl Targeted<'_> {
         }
     }
 
-    /// The name that the body gives a DNS record: canonical, or as written where the zone's name is
-    /// not known.
-    pub(super) fn record_name(&self) -> Option<&str> {
+    /// Name and type that the body gives a DNS record; the name is canonical, or as written where that
+    /// of the zone is not known.
+    pub(super) fn record_name(&self) -> Option<(&str, &str)> {
         let judgement = self.judgement.as_ref()?;
-        match &judgement.facts {
+        let kind = judgement.body.get("type").and_then(Json::as_str);
+        let name = match &judgement.facts {
             OwnedFacts::Record(Some(record)) => Some(record.name.as_str()),
             OwnedFacts::Record(None) | OwnedFacts::Drafts(_) => {
                 judgement.body.get("name")?.as_str()
             }
             _ => None,
-        }
+        };
+        Some((name?, kind.unwrap_or_default()))
     }
 
     /// Whether the call may change something; what the catalogue does not know may.

@@ -114,6 +114,7 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
             Sent::Refused { refusal, .. } => {
                 let stopped = Stopped {
                     grant: call.grant.clone(),
+                    upstream_calls: calls,
                     ..*call.call.stop(refusal)
                 };
                 self.refuse(stopped, received.origin, received.arrived)

@@ -26,7 +26,7 @@ use crate::store::Database;
 use crate::upstream::{Answer, Envelope, Exchange, SHORT_DEADLINE_MS};
 use edits::Around;
 
-pub(super) use edits::{Edits, Shown, own_record};
+pub(super) use edits::{Edits, Shown, is_own, own_record};
 pub(super) use upload::MULTIPART;
 
 /// Records that are looked up one by one; of more, the zone's list is read.

@@ -2,6 +2,7 @@
 //! a whole Zonekeeper over them that is told what to do in a few words.
 
 pub(crate) mod database;
+pub(crate) mod gate;
 pub(crate) mod harness;
 pub(crate) mod keeper;
 pub(crate) mod lab;

@@ -96,15 +96,15 @@ pub(super) struct Around<'a> {
     pub(super) own_hosts: &'a [String],
 }
 
-impl Around<'_> {
-    /// Whether a record speaks for a host name of Zonekeeper's own: it has that name, or hands it over
-    /// to other name servers.
-    fn is_own(&self, name: &RecordName, kind: &str) -> bool {
-        self.own_hosts.iter().any(|host| {
-            let above = host.strip_suffix(name.as_str());
-            above.is_some_and(|rest| rest.is_empty() || (kind == "NS" && rest.ends_with('.')))
+/// Whether a record speaks for one of `hosts`, which are Zonekeeper's own: it has that name, or hands
+/// it over to other name servers.
+pub(in crate::gateway) fn is_own(hosts: &[String], name: &str, kind: &str) -> bool {
+    hosts.iter().any(|host| {
+        let above = host.strip_suffix(name);
+        above.is_some_and(|rest| {
+            rest.is_empty() || (kind.eq_ignore_ascii_case("NS") && rest.ends_with('.'))
         })
-    }
+    })
 }
 
 impl Edits {
@@ -168,7 +168,7 @@ impl Edits {
             place: Some(("file", index)),
             id: None,
             before: Before::Nothing,
-            is_own: around.is_own(&facts.name, &facts.kind),
+            is_own: is_own(around.own_hosts, facts.name.as_str(), &facts.kind),
             states: vec![facts],
             shown: None,
         };
@@ -436,7 +436,7 @@ impl Edit {
             .and_then(|state| state.shown.clone());
         let is_named_own = draft.name.as_ref().is_some_and(|name| {
             let kind = draft.kind.as_deref().unwrap_or("NS");
-            around.is_own(name, kind)
+            is_own(around.own_hosts, name.as_str(), kind)
         });
         let kept = match (id, &before) {
             (None, _) => Before::Nothing,
@@ -452,16 +452,16 @@ impl Edit {
                 .chain(after.map(|state| state.facts.clone()))
                 .collect(),
         };
-        let is_own = states
+        let touches_own = states
             .iter()
-            .any(|facts| around.is_own(&facts.name, &facts.kind));
+            .any(|facts| is_own(around.own_hosts, facts.name.as_str(), &facts.kind));
         Self {
             place: draft.place,
             id: id.cloned(),
             before: kept,
             states,
             shown,
-            is_own: is_own || (kept == Before::Unseen && is_named_own),
+            is_own: touches_own || (kept == Before::Unseen && is_named_own),
         }
     }
 
