@@ -149,7 +149,7 @@ impl Gate {
     /// The body of the last call that reached Cloudflare.
     pub(crate) fn last_body(&self) -> String {
         let body = self.ledger().pop().unwrap().body;
-        String::from_utf8(body.to_vec()).unwrap()
+        String::from_utf8(body).unwrap()
     }
 
     /// A call past the gateway; the result.
@@ -198,14 +198,12 @@ async fn serve(
     world.set_body(Ok(body.to_vec()));
     world.set_content_type(content_type);
     let (origin, path, query) = split_url(inbound.url);
-    let finished = match path.strip_prefix(API_PREFIX) {
-        Some(path) => gateway.serve_api(&inbound, origin, path, query).await,
-        None => {
-            let path = path.strip_prefix("/client/v4").unwrap();
-            gateway
-                .serve(&inbound, origin, RawTarget { path, query })
-                .await
-        }
+    let finished = if let Some(path) = path.strip_prefix(API_PREFIX) {
+        gateway.serve_api(&inbound, origin, path, query).await
+    } else {
+        let path = path.strip_prefix("/client/v4").unwrap();
+        let raw = RawTarget { path, query };
+        gateway.serve(&inbound, origin, raw).await
     };
     let Finished { reply, after } = finished;
     for after in after {
