@@ -10,7 +10,7 @@ use crate::identity::KeyId;
 use crate::model::{EntryId, Timestamp, ZoneId};
 use crate::settings::Settings;
 use crate::store::Store;
-use crate::upstream::{Outcome, Upstream};
+use crate::upstream::{DEADLINE_MS, Outcome, Upstream};
 
 /// Why the caller's body could not be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -149,13 +149,14 @@ pub struct Finished<R> {
 }
 
 impl<R> Finished<R> {
-    /// Gives back the turn at the records of a zone, unless Cloudflare may still be at work on the
-    /// call: then it ends by itself, when that is over.
+    /// Gives back the turn at the records of a zone, unless the call was not answered in time, so that
+    /// Cloudflare may be at work on it for a while yet: then the turn ends by itself, when that is over.
     pub(super) fn give_back(&mut self, held: Option<Lease>) {
-        let is_open = self
-            .after
-            .iter()
-            .any(|after| matches!(after, After::Outcome(row) if row.outcome == Outcome::Unknown));
+        let is_late = |row: &OutcomeRow| {
+            row.outcome == Outcome::Unknown && row.duration_ms >= i64::from(DEADLINE_MS)
+        };
+        let mut after = self.after.iter();
+        let is_open = after.any(|after| matches!(after, After::Outcome(row) if is_late(row)));
         self.after
             .extend(held.filter(|_| !is_open).map(After::Unlock));
     }
