@@ -21,17 +21,12 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
             // What is about the caller itself, or filtered by what it may see, takes no grant.
             let counted = if matches!(call.plan, Plan::Own(_)) {
                 Vec::new()
+            } else if let Some(edits) = &targeted.edits {
+                let request = targeted.request(Facts::Unread, now);
+                edits.counted(targeted.policy(), &request)
             } else {
-                match &targeted.edits {
-                    Some(edits) => {
-                        let request = targeted.request(Facts::Unread, now);
-                        edits.counted(targeted.policy(), &request)
-                    }
-                    None => {
-                        let request = targeted.request(targeted.facts(), now);
-                        targeted.policy().counted(&request)
-                    }
-                }
+                let request = targeted.request(targeted.facts(), now);
+                targeted.policy().counted(&request)
             };
             let uses = uses(targeted, &counted);
             if uses.is_empty() {
