@@ -18,7 +18,7 @@ use super::isolate::{Isolate, database};
 use super::meter::Meter;
 use super::outbound::{CallerBody, Outbound};
 use super::recorder::Recorder;
-use super::world::EdgeWorld;
+use super::world::{EdgeWorld, unlock_zone};
 use crate::api::API_PREFIX;
 use crate::gateway::{
     After, Code, Finished, Gateway, Inbound, PREFIX, RawTarget, Reconciled, Refusal, Reply,
@@ -340,6 +340,9 @@ fn write_down(after: After, isolate: &Rc<Isolate>, context: &Context) {
             if let Err(error) = isolate.store.note_key_use(&[(key, at)]).await {
                 console_error!("note the use of key {key}: {error}");
             }
+        }),
+        After::Unlock(lease) => context.wait_until(async move {
+            unlock_zone(&isolate.env, &lease).await;
         }),
     }
 }
