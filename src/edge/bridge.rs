@@ -29,6 +29,8 @@ extern "C" {
         url: &str,
         method: &str,
         body: Option<&str>,
+        form: Option<&[u8]>,
+        bearer: Option<&str>,
         deadline_ms: u32,
     ) -> Promise;
 

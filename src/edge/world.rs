@@ -73,7 +73,10 @@ impl Upstream for EdgeWorld {
         let (method, body) = (relay.method().as_str(), relay.body());
         let promise = match &self.caller {
             Some(caller) if self.relays_caller => {
-                caller.call.relay(&url, method, body, DEADLINE_MS)
+                let (form, bearer) = (relay.form(), relay.bearer());
+                caller
+                    .call
+                    .relay(&url, method, body, form, bearer, DEADLINE_MS)
             }
             _ => bridge::relay_own(&url, method, body, DEADLINE_MS),
         };

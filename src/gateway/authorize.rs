@@ -111,7 +111,14 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
             is_own: self.touches_own_resource(call),
             ..call.request(call.facts(is_by_id), now)
         };
-        let decision = policy.decide(&request);
+        let mut decision = policy.decide(&request);
+        let before = call.attached.before.facts();
+        if decision.is_allowed() && !matches!(before, Facts::Unread) {
+            decision = policy.decide(&Request {
+                facts: before,
+                ..request
+            });
+        }
         let filter = match resolved.map(|resolved| resolved.operation.name()) {
             Some("dns-records-for-a-zone-list-dns-records") => Some(Plan::FilteredRecords),
             Some("dns-records-for-a-zone-dns-record-details") => Some(Plan::JudgedRecord),
@@ -144,7 +151,11 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
                 ),
             );
         }
-        let request = call.request(call.facts(false), now);
+        let mut request = call.request(call.facts(false), now);
+        let before = call.attached.before.facts();
+        if !matches!(before, Facts::Unread) && policy.decide(&request).is_allowed() {
+            request.facts = before;
+        }
         let mut message = policy.explain(&request, decision);
         if !message.ends_with('.') {
             message.push('.');

@@ -3,7 +3,7 @@
 use super::call::{Authenticated, Received, Step, Stopped, Targeted, store_unavailable};
 use super::deps::{After, BodyFault, Finished, Gateway, Reply, World};
 use super::inbound::{Inbound, Verb};
-use super::judge::{self, JUDGED_BODY_CAP, Judgement};
+use super::judge::{self, Attached, JUDGED_BODY_CAP, Judgement};
 use super::refusal::{Code, Refusal};
 use super::target::RawTarget;
 use super::view::Snapshot;
@@ -83,8 +83,16 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
             .authenticate(credential, &snapshot, self.settings, self.store, now)
             .await
             .map_err(unavailable)?;
-        match caller {
-            Some(caller) => Ok(Authenticated { received, verb, caller, snapshot }),
+        let found = match caller {
+            Some(caller) => Some((caller, None)),
+            None => self
+                .holder_of_token(&received, verb, credential, &snapshot)
+                .await
+                .map_err(unavailable)?
+                .map(|(caller, jwt)| (caller, Some(jwt))),
+        };
+        match found {
+            Some((caller, asset)) => Ok(Authenticated { received, verb, caller, asset, snapshot }),
             None => Err(received.stop(Refusal::new(
                 Code::InvalidCredential,
                 "The credential is not accepted: it is unknown, revoked, expired or not meant for this route.",
@@ -104,38 +112,16 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
         }
     }
 
-    async fn judge(&self, call: &Targeted<'_>, judged: Judged) -> Result<Judgement, Refusal> {
-        let inbound = call.call.received.inbound;
-        judge::check_content_type(inbound.content_type)?;
-        let too_large = || {
-            Refusal::new(
-                Code::BodyTooLarge,
-                format!(
-                    "The body is larger than the {JUDGED_BODY_CAP} bytes that are read for this call."
-                ),
-            )
-        };
-        if inbound
-            .content_length
-            .is_some_and(|length| length > JUDGED_BODY_CAP as u64)
-        {
-            return Err(too_large());
+    async fn judge(
+        &self,
+        call: &Targeted<'_>,
+        judged: Judged,
+    ) -> Result<(Judgement, Attached), Refusal> {
+        if judge::is_of_worker(judged) {
+            return self.judge_worker(call, judged).await;
         }
-        let given = call.call.received.acting.map(|acting| acting.body);
-        let bytes = match given {
-            Some(body) => Ok(body.unwrap_or_default().as_bytes().to_vec()),
-            None => self.world.caller_body(JUDGED_BODY_CAP).await,
-        };
-        let bytes = bytes.map_err(|fault| match fault {
-            BodyFault::TooLarge => too_large(),
-            BodyFault::TimedOut => {
-                Refusal::new(Code::BodyTimeout, "The body did not arrive in time.")
-            }
-            BodyFault::Broken => Refusal::new(
-                Code::MalformedBody,
-                "The body broke off or is not encoded as it says.",
-            ),
-        })?;
+        judge::check_content_type(call.call.received.inbound.content_type)?;
+        let bytes = self.body(call, JUDGED_BODY_CAP).await?;
         let json = judge::read_json(&bytes)?;
         let zone_name = match call.zone {
             Some(zone) if call.is_conditioned() => {
@@ -145,6 +131,38 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
             None => None,
         };
         call.judge(judged, json, zone_name.as_deref())
+    }
+
+    /// The body of the call, at most `cap` bytes of it.
+    pub(super) async fn body(&self, call: &Targeted<'_>, cap: usize) -> Result<Vec<u8>, Refusal> {
+        let inbound = call.call.received.inbound;
+        let too_large = || {
+            Refusal::new(
+                Code::BodyTooLarge,
+                format!("The body is larger than the {cap} bytes that are read for this call."),
+            )
+        };
+        if inbound
+            .content_length
+            .is_some_and(|length| length > cap as u64)
+        {
+            return Err(too_large());
+        }
+        let given = call.call.received.acting.map(|acting| acting.body);
+        let bytes = match given {
+            Some(body) => Ok(body.unwrap_or_default().as_bytes().to_vec()),
+            None => self.world.caller_body(cap).await,
+        };
+        bytes.map_err(|fault| match fault {
+            BodyFault::TooLarge => too_large(),
+            BodyFault::TimedOut => {
+                Refusal::new(Code::BodyTimeout, "The body did not arrive in time.")
+            }
+            BodyFault::Broken => Refusal::new(
+                Code::MalformedBody,
+                "The body broke off or is not encoded as it says.",
+            ),
+        })
     }
 
     /// The zone's name if it is known without asking.

@@ -1,6 +1,7 @@
 //! Handing a call through, and reads of our own: sent, tried again where that is safe, classified,
 //! searched for our credentials.
 
+use super::asset_jwt;
 use super::call::Authorized;
 use super::deps::{Gateway, Reply, World};
 use super::execute::Sent;
@@ -72,7 +73,11 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
             .as_ref()
             .map(|judgement| judgement.body.write())
             .or_else(|| given.map(str::to_owned));
-        let relay = Relay::new(permit, method, targeted.checked.to_target(), body);
+        let relay = Relay::new(permit, method, targeted.checked.to_target(), body)
+            .with_form(targeted.attached.form.clone())
+            .with_bearer(targeted.bearer());
+        let operation = targeted.checked.resolved.as_ref();
+        let gives_token = operation.is_some_and(|found| asset_jwt::gives_token(found.operation));
         let is_read = !targeted.is_write() && method == Method::Get;
         #[cfg(feature = "faults")]
         if !is_read && self.world.is_planted("send_twice") {
@@ -97,9 +102,17 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
             }
         };
         Ok(match ended? {
-            (head, response) if head.status.is_success() && targeted.judgement.is_some() => {
+            (head, response)
+                if head.status.is_success()
+                    && targeted.is_write()
+                    && method != Method::Delete
+                    && targeted.judgement.is_some() =>
+            {
                 self.relay_judged(head, response, targeted.deprecation())
                     .await
+            }
+            (head, response) if head.status.is_success() && gives_token => {
+                self.relay_token(call, head, response).await
             }
             (head, response) if head.status.is_success() => Sent::Answer {
                 outcome: classify(head.status, None, head.retry_after_secs),

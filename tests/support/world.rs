@@ -59,6 +59,8 @@ pub(crate) struct FakeWorld {
     blobs: RefCell<BTreeMap<String, Vec<u8>>>,
     sent: RefCell<Vec<RunId>>,
     issuers: RefCell<SimIssuers>,
+    form: RefCell<Option<Vec<u8>>>,
+    bearer: RefCell<Option<String>>,
 }
 
 impl FakeWorld {
@@ -76,6 +78,8 @@ impl FakeWorld {
             logs: RefCell::default(),
             blobs: RefCell::default(),
             sent: RefCell::default(),
+            form: RefCell::default(),
+            bearer: RefCell::default(),
         }
     }
 
@@ -87,6 +91,17 @@ impl FakeWorld {
     /// Takes the issuers of another world.
     pub(crate) fn share(&self, issuers: SimIssuers) {
         *self.issuers.borrow_mut() = issuers;
+    }
+
+    /// The bytes that were last handed through in place of the caller's body.
+    pub(crate) fn form(&self) -> String {
+        let form = self.form.borrow();
+        String::from_utf8(form.clone().unwrap()).unwrap()
+    }
+
+    /// The token that was last sent in place of our credential.
+    pub(crate) fn bearer(&self) -> Option<String> {
+        self.bearer.borrow().clone()
     }
 
     pub(crate) fn expect(&self, call: Expected) {
@@ -151,6 +166,8 @@ impl Upstream for FakeWorld {
 
     async fn relay(&self, relay: &Relay) -> Result<(Head, Self::Response), Fault> {
         self.calls.set(self.calls.get() + 1);
+        *self.form.borrow_mut() = relay.form().map(<[u8]>::to_vec);
+        *self.bearer.borrow_mut() = relay.bearer().map(str::to_owned);
         self.script
             .play(relay.method(), relay.target(), relay.body())
             .map(|(head, body)| {

@@ -202,9 +202,10 @@ impl Upstream for LabWorld {
 
     async fn relay(&self, relay: &Relay) -> Result<(Head, Answered), upstream::Fault> {
         // Without a body of its own a relay carries the caller's.
-        let body = match relay.body() {
-            Some(body) => body.as_bytes().to_vec(),
-            None => self.body.borrow().clone().unwrap_or_default(),
+        let body = match (relay.body(), relay.form()) {
+            (_, Some(form)) => form.to_vec(),
+            (Some(body), None) => body.as_bytes().to_vec(),
+            (None, None) => self.body.borrow().clone().unwrap_or_default(),
         };
         let answered = self
             .send(relay.method(), relay.target(), &body, DEADLINE_MS)
