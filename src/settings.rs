@@ -41,6 +41,9 @@ pub struct RawSettings {
     pub access_aud: Option<String>,
 }
 
+/// Its queues, as `wrangler.toml` has them: Workers bind a queue by name.
+const OWN_QUEUES: &[&str] = &["zonekeeper-runs", "zonekeeper-dead"];
+
 /// How the gateway shows itself to Cloudflare.
 #[derive(Debug, Clone)]
 pub enum UpstreamCredential {
@@ -223,6 +226,7 @@ impl TryFrom<RawSettings> for Settings {
                 };
                 let mut names = vec![script, database, database_name, namespace];
                 names.extend(list(raw.own_queue_ids));
+                names.extend(OWN_QUEUES.iter().map(|name| (*name).to_owned()));
                 Some(OwnResources {
                     account,
                     names,

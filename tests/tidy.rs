@@ -13,6 +13,8 @@ use std::path::Path;
 const ARROWS: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("dns", &["model"]),
+    ("graphql", &["model"]),
+    ("workers", &["model"]),
     ("cron", &["model"]),
     ("catalog", &["model"]),
     ("run", &["catalog", "model"]),
@@ -31,8 +33,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "gateway",
         &[
-            "audit", "catalog", "config", "cron", "dns", "identity", "model", "policy", "settings",
-            "store", "upstream",
+            "audit", "catalog", "config", "cron", "dns", "graphql", "identity", "model", "policy",
+            "settings", "store", "upstream", "workers",
         ],
     ),
     (
@@ -75,6 +77,10 @@ const LONG_FILES: &[(&str, &str)] = &[
     (
         "src/gateway/execute.rs",
         "the last step of a call, to be read in one go",
+    ),
+    (
+        "tests/bodies.rs",
+        "a table: bodies and what each of them is judged to reach",
     ),
     (
         "tests/policy.rs",

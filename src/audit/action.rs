@@ -16,6 +16,7 @@ const VERBS: &[(&str, &str)] = &[
     ("change", "changed"),
     ("create", "created"),
     ("delete", "deleted"),
+    ("deploy", "deployed"),
     ("exchange", "exchanged"),
     ("export", "exported"),
     ("import", "imported"),
@@ -23,6 +24,7 @@ const VERBS: &[(&str, &str)] = &[
     ("mint", "minted"),
     ("pause", "paused"),
     ("purge", "purged"),
+    ("query", "queried"),
     ("read", "read"),
     ("replace", "replaced"),
     ("resume", "resumed"),
@@ -30,6 +32,7 @@ const VERBS: &[(&str, &str)] = &[
     ("revoke", "revoked"),
     ("roll", "rolled"),
     ("start", "started"),
+    ("upload", "uploaded"),
     ("verify", "verified"),
 ];
 

@@ -158,6 +158,28 @@ coded! {
         PageRule,
         /// A load balancer: its name becomes a DNS name of the zone.
         LoadBalancer,
+        /// A Worker with its code: bindings, other scripts, digests.
+        WorkerUpload,
+        /// New code under the bindings a Worker has.
+        WorkerContent,
+        /// A Worker's bindings and settings, without code.
+        WorkerSettings,
+        /// Settings of a Worker that all its versions share.
+        WorkerScriptSettings,
+        /// Which versions of a Worker get which share of its traffic.
+        WorkerDeployment,
+        /// Secrets of a Worker.
+        WorkerSecrets,
+        /// A route of a zone to a Worker; one addressed by its id is looked up.
+        WorkerRoute,
+        /// Every route of a Worker.
+        WorkerRoutes,
+        /// A host name of a Worker; one addressed by its id is looked up.
+        WorkerDomain,
+        /// Host names of a Worker.
+        WorkerDomains,
+        /// An analytics query: it names zones, accounts and datasets.
+        Graphql,
         /// The body can reach beyond the path and cannot be judged: refused unless a grant names
         /// the operation.
         Unjudgeable,

@@ -36,13 +36,21 @@ export class Call {
     this.head = head;
   }
 
-  /** Sends the call on. `body` replaces the caller's. Settles with a Response or a fault. */
-  async relay(url, method, body, contentType, deadlineMs) {
-    const headers = { ...this.headers, ...credential };
+  /**
+   * Sends the call on. `body`, of the type `contentType`, stands in place of the caller's body, `form` are
+   * bytes of the caller's own content type in place of it, `bearer` a token in place of our credential.
+   * Settles with a Response or a fault.
+   */
+  async relay(url, method, body, contentType, form, bearer, deadlineMs) {
+    const headers = { ...this.headers, ...(bearer === undefined ? credential : bearing(bearer)) };
     const init = { headers, redirect: "manual", signal: AbortSignal.timeout(deadlineMs) };
     if (method !== "GET") {
       init.method = method;
-      if (body === undefined) {
+      if (form !== undefined) {
+        // What Rust shows is its own memory, which moves as soon as anything else runs.
+        init.body = form.length > 0 ? form.slice() : nothing();
+        delete headers["content-encoding"];
+      } else if (body === undefined) {
         const empty = !this.request.body || this.request.headers.get("content-length") === "0";
         init.body = empty ? nothing() : this.request.body;
       } else {
@@ -62,6 +70,8 @@ export class Call {
     return drain(stream, cap, deadlineMs);
   }
 }
+
+const bearing = (token) => ({ authorization: `Bearer ${token}` });
 
 // The runtime by itself sends a DELETE without a body again when its connection is closed under it: one
 // that happened would come back as "not found". A stream it cannot send twice.
@@ -132,7 +142,7 @@ export async function exchange(url, method, body, cap, deadlineMs) {
   ];
 }
 
-/** Sends a run's call on. Settles with a Response or a fault. */
+/** Sends a run's call on, whose body is JSON if it has one. Settles with a Response or a fault. */
 export async function relayOwn(url, method, body, deadlineMs) {
   const headers = { accept: "application/json", ...credential };
   const init = { method, headers, redirect: "manual", signal: AbortSignal.timeout(deadlineMs) };

@@ -30,6 +30,8 @@ extern "C" {
         method: &str,
         body: Option<&str>,
         content_type: &str,
+        form: Option<&[u8]>,
+        bearer: Option<&str>,
         deadline_ms: u32,
     ) -> Promise;
 

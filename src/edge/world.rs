@@ -73,9 +73,11 @@ impl Upstream for EdgeWorld {
         let (method, body) = (relay.method().as_str(), relay.body());
         let promise = match &self.caller {
             Some(caller) if self.relays_caller => {
+                let (form, bearer) = (relay.form(), relay.bearer());
+                let content_type = relay.content_type();
                 caller
                     .call
-                    .relay(&url, method, body, relay.content_type(), DEADLINE_MS)
+                    .relay(&url, method, body, content_type, form, bearer, DEADLINE_MS)
             }
             _ => bridge::relay_own(&url, method, body, DEADLINE_MS),
         };

@@ -129,7 +129,14 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
             is_own: self.touches_own_resource(call),
             ..call.request(call.facts(), now)
         };
-        let decision = policy.decide(&request);
+        let mut decision = policy.decide(&request);
+        let before = call.attached.before.facts();
+        if decision.is_allowed() && !matches!(before, Facts::Unread) {
+            decision = policy.decide(&Request {
+                facts: before,
+                ..request
+            });
+        }
         let filter = match resolved.map(|resolved| resolved.operation.name()) {
             Some("dns-records-for-a-zone-list-dns-records") => Some(Plan::FilteredRecords),
             Some("dns-records-for-a-zone-dns-record-details") => Some(Plan::JudgedRecord),
@@ -166,7 +173,11 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
                 ..own_record("", name, action)
             };
         }
-        let request = call.request(call.facts(), now);
+        let mut request = call.request(call.facts(), now);
+        let before = call.attached.before.facts();
+        if !matches!(before, Facts::Unread) && policy.decide(&request).is_allowed() {
+            request.facts = before;
+        }
         let mut message = policy.explain(&request, decision);
         if !message.ends_with('.') {
             message.push('.');

@@ -5,10 +5,11 @@
 
 use std::rc::Rc;
 
+use super::asset_jwt;
 use super::authorize::Plan;
 use super::carry::Acting;
 use super::inbound::{Inbound, Verb};
-use super::judge::{self, Judgement, OwnedFacts, Surroundings};
+use super::judge::{self, Attached, Judgement, OwnedFacts, Surroundings};
 use super::records::Edits;
 use super::refusal::{Code, Refusal};
 use super::target::{Checked, NonCanonical, PREFIX, RawTarget, check, query_param};
@@ -18,8 +19,9 @@ use crate::catalog::{BodyClass, Deprecation, Family, Judged, Method, Resolved, S
 use crate::cron::TimeZones;
 use crate::identity::CredentialError;
 use crate::model::json::Json;
-use crate::model::{Timestamp, ZoneId};
+use crate::model::{Secret, Timestamp, ZoneId};
 use crate::policy::{Facts, GrantId, Moment, Policy, Request, Resource, Target};
+use crate::store::AssetJwt;
 
 /// A call below `/client/v4`, as it came.
 #[derive(Debug)]
@@ -40,6 +42,8 @@ pub(super) struct Authenticated<'a> {
     pub(super) received: Received<'a>,
     pub(super) verb: Verb,
     pub(super) caller: Caller,
+    /// The token for the files of an upload that it calls with, where it is not its key.
+    pub(super) asset: Option<AssetJwt>,
     pub(super) snapshot: Rc<Snapshot>,
 }
 
@@ -51,6 +55,7 @@ pub(super) struct Targeted<'a> {
     pub(super) resources: Vec<Resource>,
     pub(super) zone: Option<ZoneId>,
     pub(super) judgement: Option<Judgement>,
+    pub(super) attached: Attached,
     /// What the path names of a product, where that says all that policy has to know.
     pub(super) named: OwnedFacts,
     /// Grants found to be used up while the call was decided.
@@ -154,10 +159,25 @@ impl<'a> Authenticated<'a> {
             let (resources, zone) = resources(&checked)?;
             Ok((checked, resources, zone))
         });
-        let (checked, resources, zone) = match found {
+        let (checked, mut resources, zone) = match found {
             Ok(found) => found,
             Err(error) => return Err(self.stop(non_canonical(error))),
         };
+        let mut named = judge::of_path(checked.resolved.as_ref());
+        if let Some(jwt) = &self.asset {
+            let operation = checked.resolved.as_ref().map(|resolved| resolved.operation);
+            let account = Resource::Account(jwt.account);
+            if !operation.is_some_and(asset_jwt::takes_token)
+                || !resources.iter().all(|resource| *resource == account)
+            {
+                return Err(self.stop(Refusal::new(
+                    Code::InvalidCredential,
+                    "The credential is not accepted: it is unknown, revoked, expired or not meant for this route.",
+                )));
+            }
+            resources = vec![account];
+            named = asset_jwt::named_by(jwt);
+        }
         let is_tail = checked.resolved.as_ref().is_some_and(|resolved| {
             let operation = resolved.operation;
             operation.method() == Method::Post && operation.template().ends_with("/tails")
@@ -174,7 +194,6 @@ impl<'a> Authenticated<'a> {
                 judge::sanitised(&checked.path, 200)
             )),
         };
-        let named = judge::of_path(checked.resolved.as_ref());
         Ok(Targeted {
             call: self,
             named,
@@ -183,6 +202,7 @@ impl<'a> Authenticated<'a> {
             resources,
             zone,
             judgement: None,
+            attached: Attached::default(),
             action,
             edits: None,
             upload: None,
@@ -197,7 +217,10 @@ impl<'a> Authenticated<'a> {
         }
         Who {
             principal: Some(self.name().to_owned()),
-            credential: self.caller.credential(),
+            credential: match &self.asset {
+                Some(_) => format!("an upload token of {}", self.caller.credential()),
+                None => self.caller.credential(),
+            },
             source_ip: self.received.source_ip(),
             run: None,
         }
@@ -276,11 +299,8 @@ impl Targeted<'_> {
         body: Json,
         zone_name: Option<&str>,
         holds_own: bool,
-    ) -> Result<Judgement, Refusal> {
-        let scope = zone_name
-            .map(str::to_owned)
-            .or_else(|| scope_name(&self.call.snapshot, &self.resources))
-            .unwrap_or_else(|| "the account".to_owned());
+    ) -> Result<(Judgement, Attached), Refusal> {
+        let scope = zone_name.map_or_else(|| self.scope(), str::to_owned);
         let resolved = self.checked.resolved.as_ref();
         let credential = self.call.received.inbound.credentials.credential();
         let conditioned = self.is_conditioned();
@@ -298,12 +318,22 @@ impl Targeted<'_> {
         judge::judge(judged, body, &around)
     }
 
+    /// What the zone or account is called in sentences.
+    pub(super) fn scope(&self) -> String {
+        scope_name(&self.call.snapshot, &self.resources).unwrap_or_else(|| "the account".to_owned())
+    }
+
     /// Takes over what the body says.
-    pub(super) fn with(mut self, judgement: Judgement) -> Self {
-        self.resources
-            .extend(judgement.account.map(Resource::Account));
+    pub(super) fn with(mut self, (judgement, mut attached): (Judgement, Attached)) -> Self {
+        let account = judgement.account.map(Resource::Account);
+        for resource in account.into_iter().chain(attached.resources.drain(..)) {
+            if !self.resources.contains(&resource) {
+                self.resources.push(resource);
+            }
+        }
         self.action = judgement.action.clone();
         self.judgement = Some(judgement);
+        self.attached = attached;
         self
     }
 
@@ -342,6 +372,13 @@ impl Targeted<'_> {
             _ => None,
         };
         Some((name?, kind.unwrap_or_default()))
+    }
+
+    /// The token for the files of an upload that goes to Cloudflare in place of our credential.
+    pub(super) fn bearer(&self) -> Option<Secret> {
+        let credential = self.call.received.inbound.credentials.credential();
+        let given = self.call.asset.as_ref().and(credential.ok());
+        given.map(|token| Secret::new(token.expose()))
     }
 
     /// Whether the call may change something; what the catalogue does not know may.

@@ -183,6 +183,7 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
                 received,
                 verb,
                 caller,
+                asset: None,
                 snapshot,
             }),
             None => Err(received.stop(Refusal::new(

@@ -345,6 +345,11 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
         };
         let caller = if let Some(acting) = authenticated.received.acting {
             acting.caller(&snapshot)
+        } else if let Some(asset) = &authenticated.asset {
+            self.view
+                .holder(asset.key, &snapshot, self.store, now)
+                .await
+                .map_err(unavailable)?
         } else {
             let credential = authenticated
                 .received

@@ -6,6 +6,7 @@
 //! [`call::Authorized`], and only the last can be sent.
 
 mod answer;
+mod asset_jwt;
 mod authorize;
 mod call;
 mod carry;
@@ -15,6 +16,7 @@ mod execute;
 mod inbound;
 mod judge;
 mod list;
+mod lookup;
 mod own;
 mod phases;
 mod pipeline;
@@ -35,7 +37,7 @@ pub use inbound::{
     FORWARDED_HEADERS, Inbound, OWN_HEADER_PREFIX, READ_HEADERS, RELAYED_HEADERS, REQUEST_HEADER,
     Verb,
 };
-pub use judge::{JUDGED_BODY_CAP, read_json, sanitised};
+pub use judge::{JUDGED_BODY_CAP, UPLOAD_BODY_CAP, read_json, sanitised};
 pub use list::{Paging, page_of};
 pub use preview::{Preview, Question};
 pub use reconcile::{Reconciled, reconcile};

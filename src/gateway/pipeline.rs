@@ -3,7 +3,7 @@
 use super::call::{Authenticated, Received, Step, Stopped, Targeted, store_unavailable};
 use super::deps::{After, BodyFault, Finished, Gateway, Reply, World};
 use super::inbound::{Inbound, Verb};
-use super::judge::{self, JUDGED_BODY_CAP, Judgement};
+use super::judge::{self, Attached, JUDGED_BODY_CAP, Judgement};
 use super::refusal::{Code, Refusal};
 use super::target::RawTarget;
 use super::view::Snapshot;
@@ -89,8 +89,16 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
             .authenticate(credential, &snapshot, self.settings, self.store, now)
             .await
             .map_err(unavailable)?;
-        match caller {
-            Some(caller) => Ok(Authenticated { received, verb, caller, snapshot }),
+        let found = match caller {
+            Some(caller) => Some((caller, None)),
+            None => self
+                .holder_of_token(&received, verb, credential, &snapshot)
+                .await
+                .map_err(unavailable)?
+                .map(|(caller, jwt)| (caller, Some(jwt))),
+        };
+        match found {
+            Some((caller, asset)) => Ok(Authenticated { received, verb, caller, asset, snapshot }),
             None => Err(received.stop(Refusal::new(
                 Code::InvalidCredential,
                 "The credential is not accepted: it is unknown, revoked, expired or not meant for this route.",
@@ -110,36 +118,41 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
         }
     }
 
-    async fn judge(&self, call: &Targeted<'_>, judged: Judged) -> Result<Judgement, Refusal> {
+    async fn judge(
+        &self,
+        call: &Targeted<'_>,
+        judged: Judged,
+    ) -> Result<(Judgement, Attached), Refusal> {
+        if judge::is_of_worker(judged) {
+            return self.judge_worker(call, judged).await;
+        }
         judge::check_content_type(call.call.received.inbound.content_type)?;
-        let json = judge::read_json(&self.body(call).await?)?;
+        let json = judge::read_json(&self.body(call, JUDGED_BODY_CAP).await?)?;
         let zone = self.judged_zone(call).await?;
         let zone_name = zone.as_ref().map(|(name, _)| name.as_str());
         let holds_own = zone.as_ref().is_some_and(|(_, holds_own)| *holds_own);
         call.judge(judged, json, zone_name, holds_own)
     }
 
-    /// The body of a call that is judged.
-    pub(super) async fn body(&self, call: &Targeted<'_>) -> Result<Vec<u8>, Refusal> {
+    /// The body of the call, at most `cap` bytes of it.
+    pub(super) async fn body(&self, call: &Targeted<'_>, cap: usize) -> Result<Vec<u8>, Refusal> {
         let inbound = call.call.received.inbound;
         let too_large = || {
             Refusal::new(
                 Code::BodyTooLarge,
-                format!(
-                    "The body is larger than the {JUDGED_BODY_CAP} bytes that are read for this call."
-                ),
+                format!("The body is larger than the {cap} bytes that are read for this call."),
             )
         };
         if inbound
             .content_length
-            .is_some_and(|length| length > JUDGED_BODY_CAP as u64)
+            .is_some_and(|length| length > cap as u64)
         {
             return Err(too_large());
         }
         let given = call.call.received.acting.map(|acting| acting.body);
         let bytes = match given {
             Some(body) => Ok(body.unwrap_or_default().as_bytes().to_vec()),
-            None => self.world.caller_body(JUDGED_BODY_CAP).await,
+            None => self.world.caller_body(cap).await,
         };
         bytes.map_err(|fault| match fault {
             BodyFault::TooLarge => too_large(),

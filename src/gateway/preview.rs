@@ -107,11 +107,15 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
             received,
             verb,
             caller,
+            asset: None,
             snapshot,
         };
         let decided = call
             .target()
             .and_then(|call| match (call.judged(), question.body) {
+                (Some(judged), body) if judge::is_of_worker(judged) => {
+                    self.supposed(call, judged, body)
+                }
                 (Some(judged), Some(body)) => {
                     let zone_name = call
                         .zone

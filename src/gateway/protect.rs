@@ -4,7 +4,7 @@
 
 use super::call::Targeted;
 use super::deps::{Gateway, World};
-use super::judge::OwnedFacts;
+use super::judge::{self, OwnedFacts};
 use super::records::is_own;
 use crate::catalog::{Family, Method, phase_reroutes};
 use crate::policy::Resource;
@@ -35,7 +35,23 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
                 .any(|pattern| own.hostnames.iter().any(|host| may_match(pattern, host)))
         });
         let reroutes = self.reroutes(call) && (in_own_account || self.holds_own_host(call));
-        (in_own_account && is_named) || is_own_record || takes_host || reroutes
+        let by_worker = judged.is_some_and(|it| self.touches_own_by(call, &it.facts))
+            || self.touches_own_by(call, &call.attached.before);
+        (in_own_account && is_named) || is_own_record || takes_host || reroutes || by_worker
+    }
+
+    /// Whether what is done to a Worker binds something of the gateway's own, or takes its requests.
+    pub(super) fn touches_own_by(&self, call: &Targeted<'_>, facts: &OwnedFacts) -> bool {
+        let (Some(own), OwnedFacts::Worker(worker)) = (&self.settings.own, facts) else {
+            return false;
+        };
+        let mut accounts = call.resources.iter().filter_map(|resource| match resource {
+            Resource::Account(account) => Some(*account),
+            Resource::Zone(_) => None,
+        });
+        // What lies in a zone only may be of any account.
+        let is_there = accounts.next().is_none_or(|account| account == own.account);
+        judge::touches(worker, own, is_there)
     }
 
     /// Whether the call would run SQL on the gateway's own database, or load it with other data.

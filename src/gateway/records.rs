@@ -16,8 +16,8 @@ use std::collections::BTreeSet;
 
 use super::call::{Step, Targeted};
 use super::deps::{Gateway, World};
-use super::judge::OwnedFacts;
 use super::judge::dns::Draft;
+use super::judge::{JUDGED_BODY_CAP, OwnedFacts};
 use super::refusal::{Code, Refusal};
 use super::zone_lock::{LOCK_SEND_WITHIN_MS, Lease, LockFault};
 use crate::catalog::Method;
@@ -144,7 +144,7 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
             own_hosts: &own.hostnames,
         };
         if form == Form::Import {
-            let bytes = self.body(call).await?;
+            let bytes = self.body(call, JUDGED_BODY_CAP).await?;
             let content_type = call.call.received.inbound.content_type;
             let (upload, records) = upload::judge(content_type, &bytes, &zone_name)?;
             call.upload = Some(upload);

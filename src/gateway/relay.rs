@@ -1,6 +1,7 @@
 //! Handing a call through, and reads of our own: sent, tried again where that is safe, classified,
 //! searched for our credentials.
 
+use super::asset_jwt;
 use super::call::{Authorized, Targeted};
 use super::deps::{Gateway, Reply, World};
 use super::execute::Sent;
@@ -77,7 +78,11 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
                 .map(|judgement| judgement.body.write())
                 .or_else(|| given.map(str::to_owned));
             Relay::new(permit, method, target, body)
+                .with_form(targeted.attached.form.clone())
+                .with_bearer(targeted.bearer())
         };
+        let operation = targeted.checked.resolved.as_ref();
+        let gives_token = operation.is_some_and(|found| asset_jwt::gives_token(found.operation));
         let is_read = !targeted.is_write() && method == Method::Get;
         #[cfg(feature = "faults")]
         if !is_read && self.world.is_planted("send_twice") {
@@ -103,8 +108,16 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
         };
         let is_judged = targeted.judgement.is_some() || targeted.edits.is_some();
         Ok(match ended? {
-            (head, response) if head.status.is_success() && is_judged => {
+            (head, response)
+                if head.status.is_success()
+                    && targeted.is_write()
+                    && (method != Method::Delete || targeted.edits.is_some())
+                    && is_judged =>
+            {
                 self.relay_judged(targeted, head, response).await
+            }
+            (head, response) if head.status.is_success() && gives_token => {
+                self.relay_token(call, head, response).await
             }
             (head, response) if head.status.is_success() => Sent::Answer {
                 outcome: classify(head.status, None, head.retry_after_secs),

@@ -297,11 +297,7 @@ impl View {
             return Ok(None); // (1)
         };
         let digest = key.digest(&settings.pepper);
-        let held = self.keys.borrow().get(&key.id()).cloned();
-        let held = match held {
-            Some(held) => Some(held),
-            None => self.look_up(key.id(), snapshot, store, now).await?, // (2)
-        };
+        let held = self.held_key(key.id(), snapshot, store, now).await?; // (2)
         let stored = held
             .as_ref()
             .map_or_else(|| settings.pepper.digest(""), |held| held.record.digest);
@@ -316,6 +312,41 @@ impl View {
             }
             _ => None,
         })
+    }
+
+    /// The caller whose key `id` is, where something else showed that it calls; `None` when the key
+    /// or its principal is gone.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the key would have to be looked up and cannot be.
+    pub async fn holder<D: Database>(
+        &self,
+        id: KeyId,
+        snapshot: &Rc<Snapshot>,
+        store: &Store<D>,
+        now: Timestamp,
+    ) -> Result<Option<Caller>, StoreError> {
+        let held = self.held_key(id, snapshot, store, now).await?;
+        let held = held.filter(|held| held.record.state(now) == KeyState::Active);
+        Ok(held.map(|held| Caller {
+            principal: held.principal,
+            name: held.name,
+            key: Some(held.record),
+        }))
+    }
+
+    async fn held_key<D: Database>(
+        &self,
+        id: KeyId,
+        snapshot: &Rc<Snapshot>,
+        store: &Store<D>,
+        now: Timestamp,
+    ) -> Result<Option<HeldKey>, StoreError> {
+        let held = self.keys.borrow().get(&id).cloned();
+        match held {
+            Some(held) => Ok(Some(held)),
+            None => self.look_up(id, snapshot, store, now).await,
+        }
     }
 
     async fn look_up<D: Database>(

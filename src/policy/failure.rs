@@ -309,7 +309,8 @@ fn worker_failure(grant: &Grant, why: Why) -> String {
         Why::Keep => format!("the grant {name} says keep_bindings = false"),
         Why::Inherit => format!("the grant {name} says inherit = false"),
         _ => format!(
-            "the grant {name} says deploys = \"gradual\": upload a version, then deploy it in steps"
+            "the grant {name} says deploys = \"gradual\": use wrangler versions upload, then wrangler \
+             versions deploy in steps"
         ),
     }
 }

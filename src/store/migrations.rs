@@ -30,6 +30,10 @@ pub const MIGRATIONS: &[Migration] = &[
         id: 4,
         sql: include_str!("../../migrations/0004_identity.sql"),
     },
+    Migration {
+        id: 5,
+        sql: include_str!("../../migrations/0005_asset_jwts.sql"),
+    },
 ];
 
 const CREATE_TABLE: &str = "CREATE TABLE IF NOT EXISTS schema_migrations (id INTEGER PRIMARY KEY, applied_at INTEGER NOT NULL)";

@@ -4,6 +4,7 @@
 //! D1 in `edge` and native SQLite in tests, so that the same code and the same `migrations/` run on
 //! both. A failed read is an error, never "nothing there".
 
+mod asset_jwts;
 mod audit;
 mod buckets;
 mod config;
@@ -17,6 +18,7 @@ mod schedule;
 mod snapshots;
 mod uses;
 
+pub use asset_jwts::AssetJwt;
 pub use audit::{AuditFilter, AuditPage, OpenIntents};
 pub use buckets::Drawn;
 pub use config::{ApplyConflict, StoredConfig};

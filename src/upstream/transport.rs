@@ -1,8 +1,11 @@
 //! What the core asks of a transport, and how a transport can fail.
 
+use std::rc::Rc;
+
 use http::StatusCode;
 
 use crate::catalog::Method;
+use crate::model::Secret;
 use crate::policy::Permit;
 
 /// Milliseconds until the headers of an answer must have come. Cloudflare answers a v4 call within
@@ -84,6 +87,8 @@ pub struct Relay {
     target: String,
     body: Option<String>,
     content_type: &'static str,
+    form: Option<Rc<Vec<u8>>>,
+    bearer: Option<Secret>,
 }
 
 impl Relay {
@@ -96,6 +101,8 @@ impl Relay {
             target,
             body,
             content_type: "application/json",
+            form: None,
+            bearer: None,
         }
     }
 
@@ -112,6 +119,19 @@ impl Relay {
         self.content_type
     }
 
+    /// With these bytes in place of the caller's body, of the caller's own content type.
+    #[must_use]
+    pub fn with_form(self, form: Option<Rc<Vec<u8>>>) -> Self {
+        Self { form, ..self }
+    }
+
+    /// With this token in place of our credential, where Cloudflare gave the caller one for the
+    /// call.
+    #[must_use]
+    pub fn with_bearer(self, bearer: Option<Secret>) -> Self {
+        Self { bearer, ..self }
+    }
+
     /// The method.
     #[must_use]
     pub const fn method(&self) -> Method {
@@ -124,10 +144,22 @@ impl Relay {
         &self.target
     }
 
-    /// The body to send in place of the caller's.
+    /// The JSON to send in place of the caller's body.
     #[must_use]
     pub fn body(&self) -> Option<&str> {
-        self.body.as_deref()
+        self.body.as_deref().filter(|_| self.form.is_none())
+    }
+
+    /// The bytes to send in place of the caller's body, of the caller's own content type.
+    #[must_use]
+    pub fn form(&self) -> Option<&[u8]> {
+        self.form.as_ref().map(|form| form.as_slice())
+    }
+
+    /// The token to send in place of our credential.
+    #[must_use]
+    pub fn bearer(&self) -> Option<&str> {
+        self.bearer.as_ref().map(Secret::expose)
     }
 }
 

@@ -64,6 +64,8 @@ pub(crate) struct FakeWorld {
     pub(crate) held: RefCell<Vec<u64>>,
     /// Why there is no turn at a zone's records, if there is none.
     pub(crate) lock_fault: Cell<Option<LockFault>>,
+    form: RefCell<Option<Vec<u8>>>,
+    bearer: RefCell<Option<String>>,
 }
 
 impl FakeWorld {
@@ -84,6 +86,8 @@ impl FakeWorld {
             fence: Cell::default(),
             held: RefCell::default(),
             lock_fault: Cell::default(),
+            form: RefCell::default(),
+            bearer: RefCell::default(),
         }
     }
 
@@ -95,6 +99,17 @@ impl FakeWorld {
     /// Takes the issuers of another world.
     pub(crate) fn share(&self, issuers: SimIssuers) {
         *self.issuers.borrow_mut() = issuers;
+    }
+
+    /// The bytes that were last handed through in place of the caller's body.
+    pub(crate) fn form(&self) -> String {
+        let form = self.form.borrow();
+        String::from_utf8(form.clone().unwrap()).unwrap()
+    }
+
+    /// The token that was last sent in place of our credential.
+    pub(crate) fn bearer(&self) -> Option<String> {
+        self.bearer.borrow().clone()
     }
 
     pub(crate) fn expect(&self, call: Expected) {
@@ -159,6 +174,8 @@ impl Upstream for FakeWorld {
 
     async fn relay(&self, relay: &Relay) -> Result<(Head, Self::Response), Fault> {
         self.calls.set(self.calls.get() + 1);
+        *self.form.borrow_mut() = relay.form().map(<[u8]>::to_vec);
+        *self.bearer.borrow_mut() = relay.bearer().map(str::to_owned);
         self.script
             .play(relay.method(), relay.target(), relay.body())
             .map(|(head, body)| {

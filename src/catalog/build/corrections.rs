@@ -35,11 +35,18 @@ pub const GROUP_RENAMES: &[(&str, &str)] = &[
 ];
 
 /// Scopes the path does not show.
-pub const SCOPES: &[(&str, Scope, &str)] = &[(
-    "POST /zones",
-    Scope::Account,
-    "the body names the account in account.id",
-)];
+pub const SCOPES: &[(&str, Scope, &str)] = &[
+    (
+        "POST /zones",
+        Scope::Account,
+        "the body names the account in account.id",
+    ),
+    (
+        "POST /pages/assets/**",
+        Scope::Account,
+        "the upload token names the account",
+    ),
+];
 
 /// Groups that are wrong in the schema or missing from it.
 pub const GROUPS: &[(&str, &[&str], &str)] = &[
@@ -69,6 +76,41 @@ pub const GROUPS: &[(&str, &[&str], &str)] = &[
         "documented as purge_cache",
     ),
     (
+        "POST /accounts/{}/workers/assets/upload",
+        &["Workers Scripts Write"],
+        "the files of a script, sent with the token of its upload session",
+    ),
+    (
+        "POST /accounts/{}/workers/dispatch/namespaces/{}/scripts/{}/assets-upload-session",
+        &["Workers Scripts Write"],
+        "as for scripts outside a namespace",
+    ),
+    (
+        "PATCH /accounts/{}/workers/scripts/{}/secrets-bulk",
+        &["Workers Scripts Write"],
+        "as for single secrets",
+    ),
+    (
+        "PATCH /accounts/{}/workers/dispatch/namespaces/{}/scripts/{}/secrets-bulk",
+        &["Workers Scripts Write"],
+        "as for single secrets",
+    ),
+    (
+        "GET /accounts/{}/workers/scripts/{}/secrets/{}",
+        &["Workers Scripts Read", "Workers Scripts Write"],
+        "as for the list of secrets, which has no values either",
+    ),
+    (
+        "PATCH /accounts/{}/workers/services/{}/environments/{}/settings",
+        &["Workers Scripts Write"],
+        "as for scripts without environments",
+    ),
+    (
+        "POST /pages/assets/**",
+        &["Pages Write"],
+        "the files of a project, sent with its upload token",
+    ),
+    (
         "WRITE /zones/{}/managed_headers",
         &["Managed headers Write"],
         "the schema lists the group of every ruleset phase",
@@ -78,6 +120,7 @@ pub const GROUPS: &[(&str, &[&str], &str)] = &[
 /// Operations that only read although they use `POST`.
 pub const READS: &[&str] = &[
     "POST /graphql",
+    "POST /pages/assets/check-missing",
     "POST /accounts/{}/storage/kv/namespaces/{}/bulk/get",
     "POST /accounts/{}/vectorize/indexes/{}/query",
     "POST /accounts/{}/vectorize/indexes/{}/get-by-ids",
@@ -220,49 +263,92 @@ pub const JUDGED: &[(&str, Judged)] = &[
         "PUT,PATCH /zones/{}/load_balancers/{}",
         Judged::LoadBalancer,
     ),
+    ("PUT /accounts/{}/workers/scripts/{}", Judged::WorkerUpload),
+    (
+        "POST /accounts/{}/workers/scripts/{}/versions",
+        Judged::WorkerUpload,
+    ),
+    (
+        "PUT /accounts/{}/workers/dispatch/namespaces/{}/scripts/{}",
+        Judged::WorkerUpload,
+    ),
+    (
+        "PUT /accounts/{}/workers/scripts/{}/content",
+        Judged::WorkerContent,
+    ),
+    (
+        "PUT /accounts/{}/workers/services/{}/environments/{}/content",
+        Judged::WorkerContent,
+    ),
+    (
+        "PUT /accounts/{}/workers/dispatch/namespaces/{}/scripts/{}/content",
+        Judged::WorkerContent,
+    ),
+    (
+        "PATCH /accounts/{}/workers/scripts/{}/settings",
+        Judged::WorkerSettings,
+    ),
+    (
+        "PATCH /accounts/{}/workers/services/{}/environments/{}/settings",
+        Judged::WorkerSettings,
+    ),
+    (
+        "PATCH /accounts/{}/workers/dispatch/namespaces/{}/scripts/{}/settings",
+        Judged::WorkerSettings,
+    ),
+    (
+        "PATCH /accounts/{}/workers/scripts/{}/script-settings",
+        Judged::WorkerScriptSettings,
+    ),
+    (
+        "POST /accounts/{}/workers/scripts/{}/deployments",
+        Judged::WorkerDeployment,
+    ),
+    (
+        "PUT /accounts/{}/workers/scripts/{}/secrets",
+        Judged::WorkerSecrets,
+    ),
+    (
+        "PATCH /accounts/{}/workers/scripts/{}/secrets-bulk",
+        Judged::WorkerSecrets,
+    ),
+    (
+        "PUT /accounts/{}/workers/dispatch/namespaces/{}/scripts/{}/secrets",
+        Judged::WorkerSecrets,
+    ),
+    (
+        "PATCH /accounts/{}/workers/dispatch/namespaces/{}/scripts/{}/secrets-bulk",
+        Judged::WorkerSecrets,
+    ),
+    ("POST /zones/{}/workers/routes", Judged::WorkerRoute),
+    (
+        "PUT,DELETE /zones/{}/workers/routes/{}",
+        Judged::WorkerRoute,
+    ),
+    (
+        "PUT /accounts/{}/workers/scripts/{}/routes",
+        Judged::WorkerRoutes,
+    ),
+    ("PUT /accounts/{}/workers/domains", Judged::WorkerDomain),
+    (
+        "DELETE /accounts/{}/workers/domains/{}",
+        Judged::WorkerDomain,
+    ),
+    (
+        "POST /accounts/{}/workers/scripts/{}/domains/changeset",
+        Judged::WorkerDomains,
+    ),
+    (
+        "PUT /accounts/{}/workers/scripts/{}/domains/records",
+        Judged::WorkerDomains,
+    ),
+    ("POST /graphql", Judged::Graphql),
 ];
 
 /// Operations whose body, or opaque id, reaches beyond what the path names and which this build
 /// cannot judge: refused unless a grant names the operation.
 pub const UNJUDGEABLE: &[(&str, &str)] = &[
     // Workers: metadata binds other resources, names other scripts, or takes over hostnames.
-    (
-        "PUT /accounts/{}/workers/scripts/{}",
-        "bindings, tail consumers, routes of the upload",
-    ),
-    (
-        "PUT /accounts/{}/workers/scripts/{}/content",
-        "new code under the bindings of the old",
-    ),
-    (
-        "POST /accounts/{}/workers/scripts/{}/versions",
-        "bindings of the upload",
-    ),
-    ("PATCH /accounts/{}/workers/scripts/{}/settings", "bindings"),
-    (
-        "PATCH /accounts/{}/workers/scripts/{}/script-settings",
-        "tail consumers name other scripts",
-    ),
-    (
-        "PUT /accounts/{}/workers/services/{}/environments/{}/content",
-        "new code under old bindings",
-    ),
-    (
-        "PATCH /accounts/{}/workers/services/{}/environments/{}/settings",
-        "bindings",
-    ),
-    (
-        "PUT /accounts/{}/workers/dispatch/namespaces/{}/scripts/{}",
-        "bindings of the upload",
-    ),
-    (
-        "PUT /accounts/{}/workers/dispatch/namespaces/{}/scripts/{}/content",
-        "new code, old bindings",
-    ),
-    (
-        "PATCH /accounts/{}/workers/dispatch/namespaces/{}/scripts/{}/settings",
-        "bindings",
-    ),
     (
         "POST /accounts/{}/workers/workers",
         "the body names the script and its tail consumers",
@@ -279,15 +365,6 @@ pub const UNJUDGEABLE: &[(&str, &str)] = &[
         "PATCH /accounts/{}/workers/workers/{}/versions/latest",
         "bindings of the upload",
     ),
-    (
-        "PUT /accounts/{}/workers/domains",
-        "the body names the zone, the hostname and the script",
-    ),
-    (
-        "DELETE /accounts/{}/workers/domains/{}",
-        "the id hides the zone and the hostname",
-    ),
-    ("POST /zones/{}/workers/routes", "the body names the script"),
     (
         "POST /zones/{}/web3/hostnames",
         "the body names a host, which gets DNS records",
@@ -313,10 +390,6 @@ pub const UNJUDGEABLE: &[(&str, &str)] = &[
     (
         "PUT /accounts/{}/builds/workers/{}/deploy_hooks/{}",
         "makes an address that deploys",
-    ),
-    (
-        "PUT /zones/{}/workers/routes/{}",
-        "the body names the script",
     ),
     (
         "POST,PATCH /accounts/{}/workers/observability/destinations/**",
@@ -483,10 +556,6 @@ pub const UNJUDGEABLE: &[(&str, &str)] = &[
         "WRITE /accounts/{}/shares/**",
         "shares resources with other accounts",
     ),
-    (
-        "POST /graphql",
-        "the query names the accounts and zones it reads",
-    ),
 ];
 
 /// Operations by which a caller can widen what it, or anybody, may do: refused above policy and
@@ -585,10 +654,6 @@ pub const NAMED_ONLY: &[(&str, &str)] = &[
         "the address of every Worker of the account, Zonekeeper's own among them",
     ),
     (
-        "DELETE /zones/{}/workers/routes/{}",
-        "the id hides the route, which may be Zonekeeper's own",
-    ),
-    (
         "POST /zones/{}/secondary_dns/force_axfr",
         "replaces the records of the zone under a settings group",
     ),
@@ -657,7 +722,7 @@ pub const REVEALS_SECRET: &[&str] = &[
     "ANY /accounts/{}/realtime/kit/{}/webhooks/**",
     "POST /accounts/{}/workers/scripts/{}/assets-upload-session",
     "POST /accounts/{}/workers/dispatch/namespaces/{}/scripts/{}/assets-upload-session",
-    "POST /accounts/{}/workers/assets/upload",
+    "POST /accounts/{}/workers/assets/upload/**",
     "POST /accounts/{}/workers/scripts/{}/tails",
     "POST /accounts/{}/pages/projects/{}/deployments/{}/tails",
     "GET /accounts/{}/pages/projects/{}/upload-token",

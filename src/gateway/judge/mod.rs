@@ -2,23 +2,28 @@
 //! written again, so that Cloudflare cannot read them differently.
 
 pub(super) mod dns;
+mod graphql;
 mod named;
 mod products;
 mod purge;
+mod workers;
 mod zone;
+
+use std::rc::Rc;
 
 use crate::audit::{Action, ReadBack};
 use crate::catalog::Judged;
 use crate::model::AccountId;
 use crate::model::json::{Json, JsonErrorKind, parse};
-use crate::policy::{Facts, PurgeFacts, RecordFacts, Thing, WorkerFacts};
+use crate::policy::{Facts, PurgeFacts, RecordFacts, Resource, Thing, WorkerFacts};
 
 pub use crate::model::sanitised;
 
 use super::refusal::{Code, Refusal};
-use dns::Draft;
 
 pub(super) use named::of_path;
+pub use workers::UPLOAD_BODY_CAP;
+pub(super) use workers::{Body, Draft, Lookup, Place, draft, touches};
 
 /// Most bytes of a body that is judged.
 pub const JUDGED_BODY_CAP: usize = 1024 * 1024;
@@ -54,6 +59,17 @@ impl Judgement {
     }
 }
 
+/// What goes along with a judgement for bodies that name more than their path does.
+#[derive(Debug, Default)]
+pub(super) struct Attached {
+    /// Zones and accounts the body names.
+    pub resources: Vec<Resource>,
+    /// What the call touches as it stands, which must be allowed too.
+    pub before: OwnedFacts,
+    /// What goes upstream with the caller's own content type, in place of the judged JSON.
+    pub form: Option<Rc<Vec<u8>>>,
+}
+
 /// Facts as read from a body.
 #[derive(Debug, Default)]
 pub(super) enum OwnedFacts {
@@ -64,7 +80,7 @@ pub(super) enum OwnedFacts {
     Record(Option<RecordFacts>),
     /// What it says about DNS records, in the order in which Cloudflare goes by it. What it does to
     /// them is known once those are looked up.
-    Drafts(Vec<Draft>),
+    Drafts(Vec<dns::Draft>),
     /// A purge.
     Purge(PurgeFacts),
     /// Things of a product.
@@ -163,9 +179,12 @@ pub(super) fn judge(
     judged: Judged,
     mut body: Json,
     around: &Surroundings<'_>,
-) -> Result<Judgement, Refusal> {
+) -> Result<(Judgement, Attached), Refusal> {
     scrub(&mut body, around.credential, 0);
-    match judged {
+    if judged == Judged::Graphql {
+        return graphql::query(&body);
+    }
+    let judgement = match judged {
         Judged::DnsRecord => dns::record(body, around, true),
         Judged::DnsRecordWrite => dns::record(body, around, false),
         Judged::DnsBatch => dns::batch(body, around),
@@ -176,11 +195,29 @@ pub(super) fn judge(
         Judged::KvBulk => products::kv_bulk(body, around),
         Judged::PageRule => products::page_rule(body, around),
         Judged::LoadBalancer => products::load_balancer(body, around),
-        Judged::Unjudgeable => Err(Refusal::new(
+        _ => Err(Refusal::new(
             Code::Escalation,
             "The body of this call cannot be judged.",
         )),
-    }
+    };
+    Ok((judgement?, Attached::default()))
+}
+
+/// Whether a body is about a Worker, so that [`draft`] reads it.
+pub(super) fn is_of_worker(judged: Judged) -> bool {
+    matches!(
+        judged,
+        Judged::WorkerUpload
+            | Judged::WorkerContent
+            | Judged::WorkerSettings
+            | Judged::WorkerScriptSettings
+            | Judged::WorkerDeployment
+            | Judged::WorkerSecrets
+            | Judged::WorkerRoute
+            | Judged::WorkerRoutes
+            | Judged::WorkerDomain
+            | Judged::WorkerDomains
+    )
 }
 
 fn malformed(message: impl Into<String>) -> Refusal {
@@ -248,7 +285,7 @@ mod tests {
     };
 
     fn judge_text(judged: Judged, body: &str) -> Result<Judgement, Refusal> {
-        judge(judged, read_json(body.as_bytes())?, &AROUND)
+        judge(judged, read_json(body.as_bytes())?, &AROUND).map(|(judgement, _)| judgement)
     }
 
     fn error(judged: Judged, body: &str) -> (u16, String) {
@@ -295,7 +332,7 @@ mod tests {
             ..AROUND
         };
         let body = br#"{"name":"www","new_field":[1.50],"token":"the-callers-own-key"}"#;
-        let judgement = judge(Judged::DnsRecord, read_json(body).unwrap(), &around).unwrap();
+        let (judgement, _) = judge(Judged::DnsRecord, read_json(body).unwrap(), &around).unwrap();
         assert_eq!(
             judgement.body.write(),
             r#"{"name":"www","new_field":[1.50],"token":""}"#

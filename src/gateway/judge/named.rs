@@ -26,10 +26,9 @@ pub(in crate::gateway) fn of_path(resolved: Option<&Resolved<'_>>) -> OwnedFacts
             ..Thing::new(family, id)
         }),
         Family::Workers => {
-            let script = param("script_name").or_else(|| param("service_name"));
-            return script.map_or(OwnedFacts::None, |script| {
+            return script(resolved).map_or(OwnedFacts::None, |script| {
                 OwnedFacts::Worker(WorkerFacts {
-                    script: script.to_owned(),
+                    script,
                     parts: vec![WorkerPart::Script],
                 })
             });
@@ -37,4 +36,15 @@ pub(in crate::gateway) fn of_path(resolved: Option<&Resolved<'_>>) -> OwnedFacts
         _ => None,
     };
     thing.map_or(OwnedFacts::None, |thing| OwnedFacts::Things(vec![thing]))
+}
+
+/// The script a path names; one in a dispatch namespace has that before its name, as it is another
+/// than the script of the same name outside of it.
+fn script(resolved: &Resolved<'_>) -> Option<String> {
+    let param = |name: &str| resolved.params.get_named(name);
+    let script = param("script_name").or_else(|| param("service_name"))?;
+    Some(match param("dispatch_namespace") {
+        Some(namespace) => format!("{namespace}/{script}"),
+        None => script.to_owned(),
+    })
 }

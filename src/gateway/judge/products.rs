@@ -185,7 +185,9 @@ mod tests {
             credential: "the-callers-own-key",
         };
         let json = read_json(body.as_bytes()).map_err(|refusal| refusal.message)?;
-        judge(judged, json, &around).map_err(|refusal| refusal.message)
+        judge(judged, json, &around)
+            .map(|(judgement, _)| judgement)
+            .map_err(|refusal| refusal.message)
     }
 
     fn names(judgement: &Judgement) -> Vec<(&str, Option<&str>)> {

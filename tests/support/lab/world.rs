@@ -238,9 +238,10 @@ impl Upstream for LabWorld {
 
     async fn relay(&self, relay: &Relay) -> Result<(Head, Answered), upstream::Fault> {
         // Without a body of its own a relay carries the caller's.
-        let (body, content_type) = match relay.body() {
-            Some(body) => (body.as_bytes().to_vec(), relay.content_type().to_owned()),
-            None => (
+        let (body, content_type) = match (relay.body(), relay.form()) {
+            (_, Some(form)) => (form.to_vec(), self.content_type.borrow().clone()),
+            (Some(body), None) => (body.as_bytes().to_vec(), relay.content_type().to_owned()),
+            (None, None) => (
                 self.body.borrow().clone().unwrap_or_default(),
                 self.content_type.borrow().clone(),
             ),

@@ -1,0 +1,508 @@
+//! What bodies about Workers only refer to, looked up before they are judged: the bindings a script
+//! has, a route by its id, a zone by its name.
+//!
+//! Nothing is looked up for a caller whom no grant could let through whatever comes of it.
+
+use super::call::Targeted;
+use super::deps::{Gateway, World};
+use super::judge::{self, Attached, Body, Draft, Judgement, Lookup, OwnedFacts, Place};
+use super::refusal::{Code, Refusal};
+use crate::audit::{Action, ReadBack};
+use crate::catalog::{Judged, Method};
+use crate::identity::Credential;
+use crate::model::ZoneId;
+use crate::model::json::{Json, parse};
+use crate::policy::{Facts, Request, Resource, WorkerFacts, WorkerPart};
+use crate::store::Database;
+use crate::workers::{Bound, Inherited, bindings_of};
+
+impl Targeted<'_> {
+    /// The script the path names.
+    fn script(&self) -> Option<&str> {
+        match &self.named {
+            OwnedFacts::Worker(worker) => Some(&worker.script),
+            _ => None,
+        }
+    }
+
+    /// The path of the script, where the path of the call goes on below it.
+    fn script_path(&self) -> String {
+        let path: &str = &self.checked.path;
+        let depth = if path.contains("/workers/dispatch/namespaces/") {
+            8
+        } else if path.contains("/workers/services/") {
+            7
+        } else {
+            5
+        };
+        path.split('/')
+            .take(depth + 1)
+            .collect::<Vec<_>>()
+            .join("/")
+    }
+
+    /// Reads what a body says of a Worker.
+    fn draft(&self, judged: Judged, bytes: Vec<u8>, content_type: &str) -> Result<Draft, Refusal> {
+        let credential = self.call.received.inbound.credentials.credential();
+        let resolved = self.checked.resolved.as_ref();
+        let template = resolved.map_or("", |resolved| resolved.operation.template());
+        let params = resolved.map(|resolved| &resolved.params);
+        let id = ["route_id", "domain_id"]
+            .into_iter()
+            .find_map(|name| params?.get_named(name));
+        let body = Body {
+            content_type,
+            bytes,
+            credential: credential.map_or("", Credential::expose),
+        };
+        let place = Place {
+            script: self.script(),
+            method: self.call.verb.method,
+            id,
+            deploys: !template.ends_with("/versions"),
+        };
+        judge::draft(judged, body, place)
+    }
+
+    /// What policy says of a draft, as the caller.
+    fn request_of<'r>(&'r self, facts: Facts<'r>, resources: &'r [Resource]) -> Request<'r> {
+        Request {
+            resources,
+            ..self.request(facts, self.call.received.arrived)
+        }
+    }
+
+    /// The judgement of a draft of which nothing is open.
+    fn settled(&self, draft: Draft) -> (Judgement, Attached) {
+        let is_delete = self.call.verb.method == Method::Delete;
+        let read_back = is_delete.then(|| ReadBack::Gone {
+            target: self.checked.path.clone().into_owned(),
+        });
+        let action = Action::new(format!("{} in {}", draft.action, self.scope()));
+        let judgement = Judgement {
+            read_back,
+            ..Judgement::of(draft.body, OwnedFacts::Worker(draft.facts), action)
+        };
+        let attached = Attached {
+            resources: draft.resources,
+            before: draft.before,
+            form: draft.form,
+        };
+        (judgement, attached)
+    }
+}
+
+impl<D: Database, W: World> Gateway<'_, D, W> {
+    /// Reads and judges a body about a Worker.
+    ///
+    /// 1. The body is read strictly: 400 where it has two readings, 413 where it is too large.
+    /// 2. A caller who could not make the call whatever is found is not looked anything up for.
+    /// 3. What the body refers to is looked up; what cannot be had is 502, and nothing was sent.
+    pub(super) async fn judge_worker(
+        &self,
+        call: &Targeted<'_>,
+        judged: Judged,
+    ) -> Result<(Judgement, Attached), Refusal> {
+        let cap = match judged {
+            Judged::WorkerUpload | Judged::WorkerContent => judge::UPLOAD_BODY_CAP,
+            _ => judge::JUDGED_BODY_CAP,
+        };
+        let bytes = self.body(call, cap).await?; // (1)
+        let content_type = call.call.received.inbound.content_type.unwrap_or_default();
+        let mut draft = call.draft(judged, bytes, content_type)?;
+        if !self.could_pass(call, &draft) {
+            draft.lookups.clear(); // (2)
+        }
+        for lookup in std::mem::take(&mut draft.lookups) {
+            self.follow(call, lookup, &mut draft).await?; // (3)
+        }
+        // What was found may lead on to whose workflow it is.
+        for lookup in std::mem::take(&mut draft.lookups) {
+            self.follow(call, lookup, &mut draft).await?;
+        }
+        Ok(call.settled(draft))
+    }
+
+    /// The same for a call that is only supposed: what would have to be looked up is not known.
+    pub(super) fn supposed<'a>(
+        &self,
+        call: Targeted<'a>,
+        judged: Judged,
+        body: Option<&str>,
+    ) -> super::call::Step<Targeted<'a>> {
+        let Some(body) = body else {
+            let text = "What this call does to a Worker is in its body: without the field `body` it cannot be judged.";
+            return Err(call.stop(Refusal::new(Code::Denied, text)));
+        };
+        let name = if judged == Judged::WorkerSettings {
+            "settings"
+        } else {
+            "metadata"
+        };
+        let is_form = matches!(
+            judged,
+            Judged::WorkerUpload | Judged::WorkerContent | Judged::WorkerSettings
+        );
+        // The question holds the metadata of an upload; its files are not asked about.
+        let (content_type, bytes) = if is_form {
+            (
+                "multipart/form-data; boundary=supposed",
+                format!(
+                    "--supposed\r\nContent-Disposition: form-data; name={name}\r\n\r\n{body}\r\n--supposed--"
+                ),
+            )
+        } else {
+            ("application/json", body.to_owned())
+        };
+        let draft = match call.draft(judged, bytes.into_bytes(), content_type) {
+            Ok(draft) => draft,
+            Err(refusal) => return Err(call.stop(refusal)),
+        };
+        let is_open = draft
+            .lookups
+            .iter()
+            .any(|lookup| !matches!(lookup, Lookup::First | Lookup::Served(_)));
+        if is_open && self.could_pass(&call, &draft) {
+            let text = "Whether this call would pass depends on what Cloudflare has at that moment, which a question does not look up.";
+            return Err(call.stop(Refusal::new(Code::Denied, text)));
+        }
+        let settled = call.settled(draft);
+        Ok(call.with(settled))
+    }
+
+    /// Whether the call could be allowed, for all that is known of it before anything is looked up.
+    fn could_pass(&self, call: &Targeted<'_>, draft: &Draft) -> bool {
+        // Put aside, as a look-up may show that it does not hold.
+        let facts = but_full(&draft.facts);
+        let mut resources = call.resources.clone();
+        resources.extend(&draft.resources);
+        let is_known = !facts.parts.is_empty();
+        let facts = OwnedFacts::Worker(facts);
+        let known = if is_known {
+            facts.facts()
+        } else {
+            Facts::Unread
+        };
+        let request = Request {
+            is_own: self.touches_own_resource(call) || self.touches_own_by(call, &facts),
+            ..call.request_of(known, &resources)
+        };
+        let policy = call.policy();
+        self.settings.own.is_some()
+            && (policy.decide(&request).is_allowed() || policy.reads_body(&request))
+    }
+
+    async fn follow(
+        &self,
+        call: &Targeted<'_>,
+        lookup: Lookup,
+        draft: &mut Draft,
+    ) -> Result<(), Refusal> {
+        match lookup {
+            Lookup::Kept(kinds) => {
+                for (_, bound) in self.bindings(call, None, &draft.facts.script).await? {
+                    for bound in bound {
+                        let is_kept = |kinds: &Vec<String>| kinds.contains(&bound.kind);
+                        if kinds.as_ref().is_none_or(is_kept) {
+                            draft.bind(bound);
+                        }
+                    }
+                }
+            }
+            Lookup::Inherited(inherited) => self.inherit(call, inherited, draft).await?,
+            Lookup::Workflow(name) => {
+                let owner = self.owner_of_workflow(call, &name).await?;
+                let own = draft.facts.script.clone();
+                draft.facts.parts.push(WorkerPart::Binding {
+                    kind: "workflow".to_owned(),
+                    resource: owner.filter(|owner| *owner != own),
+                });
+            }
+            Lookup::First => {
+                if is_needed(call, draft)
+                    && self
+                        .found(&format!("{}/settings", call.script_path()))
+                        .await?
+                        .is_none()
+                {
+                    draft.facts = but_full(&draft.facts);
+                }
+            }
+            Lookup::Served(versions) => {
+                if is_needed(call, draft) && self.have_served(call, &versions).await? {
+                    draft.facts = but_full(&draft.facts);
+                }
+            }
+            Lookup::Route(id) => {
+                let zone = call.zone.map(|zone| zone.to_string()).unwrap_or_default();
+                let path = format!("/zones/{zone}/workers/routes/{id}");
+                if let Some(route) = self.found(&path).await? {
+                    let script = route
+                        .get("script")
+                        .and_then(Json::as_str)
+                        .unwrap_or_default();
+                    let pattern = field(&route, "pattern")?;
+                    touched(draft, script, pattern.to_owned());
+                }
+            }
+            Lookup::Domain(id) => {
+                let account = call.checked.path.split('/').nth(2).unwrap_or_default();
+                let path = format!("/accounts/{account}/workers/domains/{id}");
+                if let Some(domain) = self.found(&path).await? {
+                    let zone = field(&domain, "zone_id")?
+                        .parse()
+                        .map_err(|_| unreadable())?;
+                    draft.resources.push(Resource::Zone(zone));
+                    let pattern = format!("{}/*", field(&domain, "hostname")?);
+                    touched(draft, field(&domain, "service")?, pattern);
+                }
+            }
+            Lookup::ZoneNamed(name) => {
+                let zone = self
+                    .zone_called(call, &name)
+                    .await?
+                    .ok_or_else(|| no_zone(&name))?;
+                draft.resources.push(Resource::Zone(zone));
+            }
+            Lookup::ZoneOf(host) => {
+                let zone = self
+                    .zone_of(call, &host)
+                    .await?
+                    .ok_or_else(|| no_zone(&host))?;
+                draft.resources.push(Resource::Zone(zone));
+            }
+        }
+        Ok(())
+    }
+
+    /// The bindings of a script, or of one version of it; none when it does not exist yet.
+    async fn bindings(
+        &self,
+        call: &Targeted<'_>,
+        version: Option<&str>,
+        own: &str,
+    ) -> Result<Vec<(String, Vec<Bound>)>, Refusal> {
+        let base = call.script_path();
+        let path = match version {
+            None => format!("{base}/settings"),
+            Some(version) => format!("{base}/versions/{version}"),
+        };
+        let Some(found) = self.found(&path).await? else {
+            return Ok(Vec::new());
+        };
+        let within = match version {
+            None => Some(&found),
+            Some(_) => found.get("resources"),
+        };
+        match within.and_then(|within| within.get("bindings")) {
+            None | Some(Json::Null) => Ok(Vec::new()),
+            Some(bindings) => bindings_of(bindings, own).map_err(|_| unreadable()),
+        }
+    }
+
+    /// Adds what inherited bindings bind. One that is not there binds nothing: Cloudflare drops it
+    /// or refuses the upload.
+    async fn inherit(
+        &self,
+        call: &Targeted<'_>,
+        inherited: Vec<Inherited>,
+        draft: &mut Draft,
+    ) -> Result<(), Refusal> {
+        let mut versions: Vec<Option<String>> = Vec::new();
+        for one in &inherited {
+            if !versions.contains(&one.version) {
+                versions.push(one.version.clone());
+            }
+        }
+        if versions.len() > MAX_VERSIONS {
+            return Err(Refusal::new(
+                Code::MalformedBody,
+                format!("Bindings can be inherited from at most {MAX_VERSIONS} versions at once."),
+            ));
+        }
+        for version in versions {
+            let is_id = |id: &String| id.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+            if !version.as_ref().is_none_or(is_id) {
+                let text = "The field `version_id` of an inherited binding is no version id.";
+                return Err(Refusal::new(Code::MalformedBody, text));
+            }
+            let own = draft.facts.script.clone();
+            let bindings = self.bindings(call, version.as_deref(), &own).await?;
+            for one in inherited.iter().filter(|one| one.version == version) {
+                let named = bindings.iter().filter(|(name, _)| *name == one.name);
+                for bound in named.flat_map(|(_, bound)| bound) {
+                    draft.bind(bound.clone());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The script a workflow belongs to, if there is one of that name.
+    async fn owner_of_workflow(
+        &self,
+        call: &Targeted<'_>,
+        name: &str,
+    ) -> Result<Option<String>, Refusal> {
+        let is_name = name
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
+        if !is_name {
+            let text = "The field `workflow_name` is no name of a workflow.";
+            return Err(Refusal::new(Code::MalformedBody, text));
+        }
+        let account = call.checked.path.split('/').nth(2).unwrap_or_default();
+        let found = self
+            .found(&format!("/accounts/{account}/workflows/{name}"))
+            .await?;
+        found
+            .map(|workflow| field(&workflow, "script_name").map(str::to_owned))
+            .transpose()
+    }
+
+    /// Whether every one of these versions had traffic before.
+    async fn have_served(&self, call: &Targeted<'_>, versions: &[String]) -> Result<bool, Refusal> {
+        let path = format!("{}/deployments", call.script_path());
+        let Some(found) = self.found(&path).await? else {
+            return Ok(false);
+        };
+        let deployments = found.get("deployments").and_then(Json::as_array);
+        let served: Vec<&str> = deployments
+            .unwrap_or_default()
+            .iter()
+            .filter_map(|deployment| deployment.get("versions")?.as_array())
+            .flatten()
+            .filter_map(|version| version.get("version_id")?.as_str())
+            .collect();
+        Ok(versions
+            .iter()
+            .all(|version| served.contains(&version.as_str())))
+    }
+
+    /// The zone a host name lies in: the one with the longest name.
+    async fn zone_of(&self, call: &Targeted<'_>, host: &str) -> Result<Option<ZoneId>, Refusal> {
+        let mut rest = host.trim_end_matches('.');
+        for _ in 0..MAX_LABELS {
+            if !rest.contains('.') {
+                break;
+            }
+            if let Some(zone) = self.zone_called(call, rest).await? {
+                return Ok(Some(zone));
+            }
+            rest = rest.split_once('.').map_or("", |(_, rest)| rest);
+        }
+        Ok(None)
+    }
+
+    /// The zone of this name, if there is one.
+    async fn zone_called(
+        &self,
+        call: &Targeted<'_>,
+        name: &str,
+    ) -> Result<Option<ZoneId>, Refusal> {
+        if let Some(zone) = call.call.snapshot.zone_named(name) {
+            return Ok(Some(zone));
+        }
+        let query = url::form_urlencoded::Serializer::new(String::new())
+            .append_pair("name", name)
+            .finish();
+        let found = self.found(&format!("/zones?{query}")).await?;
+        let zones = found.as_ref().and_then(Json::as_array).unwrap_or_default();
+        match zones {
+            [] => Ok(None),
+            [zone] => field(zone, "id")?
+                .parse()
+                .map(Some)
+                .map_err(|_| unreadable()),
+            _ => Err(Refusal::new(
+                Code::MalformedBody,
+                format!("Several zones are called {name}: send their zone_id."),
+            )),
+        }
+    }
+
+    /// The result of a read of our own; none where there is nothing.
+    async fn found(&self, path: &str) -> Result<Option<Json>, Refusal> {
+        let answer = self.read_upstream(path).await?;
+        if answer.head.status == http::StatusCode::NOT_FOUND {
+            return Ok(None);
+        }
+        let json = answer.body.as_deref().and_then(|body| parse(body).ok());
+        let Some(Json::Object(members)) = json.filter(|_| answer.head.status.is_success()) else {
+            return Err(unreadable());
+        };
+        let result = members.into_iter().find(|(key, _)| key == "result");
+        result
+            .map(|(_, result)| Some(result))
+            .ok_or_else(unreadable)
+    }
+}
+
+/// Most versions bindings are inherited from in one upload.
+const MAX_VERSIONS: usize = 3;
+
+/// Most labels of a host name that may stand before the name of its zone.
+const MAX_LABELS: usize = 6;
+
+/// Whether it is for taking all traffic at once that the call would not pass: most grants do
+/// not ask.
+fn is_needed(call: &Targeted<'_>, draft: &Draft) -> bool {
+    let mut resources = call.resources.clone();
+    resources.extend(&draft.resources);
+    let passes = |facts: &WorkerFacts| {
+        let request = call.request_of(Facts::Worker(facts), &resources);
+        call.policy().decide(&request).is_allowed()
+    };
+    !passes(&draft.facts) && passes(&but_full(&draft.facts))
+}
+
+/// The same without taking all traffic at once.
+fn but_full(facts: &WorkerFacts) -> WorkerFacts {
+    let parts = facts.parts.iter();
+    WorkerFacts {
+        script: facts.script.clone(),
+        parts: parts
+            .filter(|part| **part != WorkerPart::FullDeploy)
+            .cloned()
+            .collect(),
+    }
+}
+
+/// Adds what is touched as it stands.
+fn touched(draft: &mut Draft, script: &str, pattern: String) {
+    draft.before = OwnedFacts::Worker(WorkerFacts {
+        script: script.to_owned(),
+        parts: vec![
+            WorkerPart::Script,
+            WorkerPart::Route {
+                pattern: pattern.clone(),
+            },
+        ],
+    });
+    if draft.facts.parts.is_empty() {
+        // Nothing takes its place, so the call is about what is there.
+        script.clone_into(&mut draft.facts.script);
+        draft.facts.parts = vec![WorkerPart::Script, WorkerPart::Route { pattern }];
+    }
+}
+
+fn field<'j>(json: &'j Json, name: &str) -> Result<&'j str, Refusal> {
+    json.get(name).and_then(Json::as_str).ok_or_else(unreadable)
+}
+
+fn unreadable() -> Refusal {
+    Refusal::new(
+        Code::UpstreamUnknown,
+        "Cloudflare did not say what the call refers to, so it could not be judged and nothing was sent.",
+    )
+}
+
+fn no_zone(name: &str) -> Refusal {
+    Refusal::new(
+        Code::MalformedBody,
+        format!(
+            "There is no zone {} in which the Worker could be put.",
+            judge::sanitised(name, 253)
+        ),
+    )
+}

@@ -1,0 +1,13 @@
+//! Worker uploads: what a form holds, what its metadata binds, and the form written again.
+//!
+//! Nothing here decides. It says what an upload reaches: resources by kind and id, other scripts,
+//! code by digest; and what it takes over from the script as it stands. A binding of a kind that is
+//! not known is named as such, for policy to refuse.
+
+mod binding;
+mod metadata;
+mod multipart;
+
+pub use binding::{Bound, Inherited, Named, bindings_of, is_free, named};
+pub use metadata::{MetadataError, Upload, digest};
+pub use multipart::{Form, FormError, Part};
