@@ -186,7 +186,7 @@ impl WorkersMatcher {
     pub(super) fn compile(
         written: &document::WorkersCondition,
         resolution: &Resolution,
-        accounts: &[AccountId],
+        accounts: Option<&[AccountId]>,
     ) -> Self {
         let boxed = |texts: &[String]| texts.iter().map(|text| text.as_str().into()).collect();
         let bindings = written.bindings.as_ref().map(|bindings| {
