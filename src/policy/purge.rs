@@ -242,7 +242,9 @@ impl PurgeMatcher {
             PurgeItem::Host(_) | PurgeItem::Prefix(..) => {
                 !self.tags.is_empty() || places().any(|place| place.is_none())
             }
-            PurgeItem::File(..) => !self.tags.is_empty(),
+            PurgeItem::File(..) => {
+                !self.tags.is_empty() || self.files.iter().any(|(_, place)| place.is_none())
+            }
         };
         match (touched, incomparable) {
             (true, _) => Verdict::Holds,
