@@ -68,7 +68,8 @@ fn prefix_place(prefix: &str) -> Option<(String, String, Option<String>)> {
 }
 
 fn host(text: &str) -> String {
-    text.strip_suffix('.').unwrap_or(text).to_lowercase()
+    let text = text.strip_suffix('.').unwrap_or(text);
+    url::Host::parse(text).map_or_else(|_| text.to_lowercase(), |host| host.to_string())
 }
 
 fn is_below(prefix: &str, host: &str, path: &str) -> bool {
