@@ -2,10 +2,12 @@
 
 use std::fmt::Write as _;
 use std::hint::black_box;
+use std::net::{IpAddr, Ipv4Addr};
 
 use zonekeeper::catalog::{self, Method};
 use zonekeeper::config::document::Document;
 use zonekeeper::config::{Resolution, ZoneRef};
+use zonekeeper::cron::TimeZones;
 use zonekeeper::model::{RecordName, Timestamp, ZoneId};
 use zonekeeper::policy::{
     Facts, Moment, Policy, PrincipalId, RecordFacts, Request, Resource, Target, compile,
@@ -22,7 +24,7 @@ pub(crate) struct Shape {
 }
 
 /// Every shape that is measured.
-pub(crate) const SHAPES: [Shape; 5] = [
+pub(crate) const SHAPES: [Shape; 9] = [
     Shape {
         title: "a principal and a zone for each grant",
         grant: scattered,
@@ -50,6 +52,30 @@ pub(crate) const SHAPES: [Shape; 5] = [
     Shape {
         title: "one principal, a record name for each grant",
         grant: named_record,
+        is_shared: true,
+        has_record: true,
+    },
+    Shape {
+        title: "all conditions: a principal and a zone for each",
+        grant: |n| limited(&holder(n), &zone(n), &format!("'host-{n}.*.com', '**.net'")),
+        is_shared: false,
+        has_record: true,
+    },
+    Shape {
+        title: "all conditions: one principal, a zone for each",
+        grant: |n| limited("holder", &zone(n), &format!("'host-{n}.*.com', '**.net'")),
+        is_shared: true,
+        has_record: true,
+    },
+    Shape {
+        title: "all conditions: one principal, a name for each",
+        grant: |n| limited("holder", "*", &format!("'host-{n}.example.com'")),
+        is_shared: true,
+        has_record: true,
+    },
+    Shape {
+        title: "all conditions, one a grant: one principal",
+        grant: one_kind,
         is_shared: true,
         has_record: true,
     },
@@ -131,9 +157,27 @@ impl Subject {
                 Facts::Records(&self.records)
             },
             is_own: false,
-            moment: Moment::at(Timestamp::from_unix_ms(0)),
+            moment: Moment {
+                source_ip: Some(CALLER),
+                zones: &Winter,
+                ..Moment::at(MONDAY_NOON)
+            },
         };
         self.policy.decide(black_box(&request)).is_allowed()
+    }
+}
+
+/// When and from where the call comes: 2 November 2026, 12:00 UTC.
+const MONDAY_NOON: Timestamp = Timestamp::from_unix_ms(1_793_620_800_000);
+const CALLER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
+
+/// An hour east of UTC everywhere.
+#[derive(Debug)]
+struct Winter;
+
+impl TimeZones for Winter {
+    fn utc_offset_secs(&self, _zone: &str, _at: Timestamp) -> Option<i32> {
+        Some(3_600)
     }
 }
 
@@ -182,6 +226,66 @@ fn named_record(number: usize) -> String {
         "*",
         "DNS Write",
         &format!("dns = {{ names = ['host-{number}.example.com'] }}"),
+    )
+}
+
+/// What limits every call.
+const LIMITS: &str = "source_ips = ['198.51.100.0/24', '2001:db8::/32', '192.0.2.0/24']\n\
+     not_before = '2026-11-01T00:00:00Z'\nnot_after = '2026-12-01T00:00:00Z'\nper_minute = 60\n\
+     hours = { days = ['mon', 'tue'], from = '08:00', until = '18:00', timezone = 'Europe/Berlin' }\n";
+
+/// A permission with the condition of its product, one for each; `{}` is the number of the grant.
+const KINDS: [(&str, &str); 9] = [
+    (
+        "Cache Purge",
+        "purge = { prefixes = ['example.com/{}/'], tags = ['{}'] }",
+    ),
+    (
+        "Workers Scripts Write",
+        "workers = { scripts = ['{}'], bindings = ['plain_text'], routes = ['example.com/{}/*'] }",
+    ),
+    ("Zone Settings Write", "settings = { ids = ['{}'] }"),
+    ("Zone WAF Write", "rulesets = { phases = ['{}'] }"),
+    ("Account Rule Lists Write", "lists = { ids = ['{}'] }"),
+    // Every size of the table has one of these in its middle.
+    (
+        "DNS Write",
+        "dns = { names = ['host-{}.example.com'], types = ['A'], contents = ['192.0.2.0/24'] }",
+    ),
+    (
+        "Workers KV Storage Write",
+        "kv = { namespaces = ['{}'], keys = ['a*'] }",
+    ),
+    ("Workers R2 Storage Write", "r2 = { buckets = ['{}'] }"),
+    ("Analytics Read", "graphql = { datasets = ['{}'] }"),
+];
+
+/// A grant with every condition there is, all of which hold for the record that is asked for.
+fn limited(principal: &str, zone: &str, names: &str) -> String {
+    let products = KINDS.iter().filter(|(name, _)| *name != "DNS Write");
+    let products = products.fold(String::new(), |text, (_, more)| text + more + "\n");
+    let dns = format!(
+        "dns = {{ names = [{names}], types = ['A', 'AAAA'], contents = ['192.0.2.0/24'], \
+         proxied = false, max_changes = 3 }}\nmax_uses = 9\nmax_deletes_per_hour = 9\n"
+    );
+    grant(
+        principal,
+        zone,
+        "DNS Write",
+        &(dns + LIMITS + &products.replace("{}", "0")),
+    )
+}
+
+/// A grant with the condition of one product and, every second one, all that limits every call.
+fn one_kind(number: usize) -> String {
+    let (permission, more) = KINDS.get(number % KINDS.len()).copied().unwrap_or_default();
+    let more = more.replace("{}", &number.to_string());
+    let limits = if number.is_multiple_of(2) { LIMITS } else { "" };
+    grant(
+        "holder",
+        "*",
+        permission,
+        &format!("accounts = ['*']\n{more}\n{limits}"),
     )
 }
 

@@ -14,7 +14,7 @@ use zonekeeper::config::{AccountRef, Format, Resolution, ZoneRef, read};
 use zonekeeper::model::{RecordName, Timestamp};
 use zonekeeper::policy::{
     CompileProblem, Decision, Facts, Moment, Policy, PurgeFacts, Pushdown, Reason, RecordFacts,
-    Request, Resource, Target, Visible, compile,
+    Request, Resource, Target, Visible, WorkerFacts, WorkerPart, compile,
 };
 
 const COM: &str = "00000000000000000000000000000c01";
@@ -996,6 +996,68 @@ fn the_gateway_is_told_when_it_must_look_closer() {
         ask("operator", "GET /zones/example.com/settings/ssl"),
         (false, false, None)
     );
+}
+
+/// Where the address is absent, a deny or an approve may still turn out not to mean the record.
+#[test]
+fn what_may_turn_out_not_to_be_meant_is_read() {
+    let text = r#"
+        [[principals]]
+        name = "p"
+        kind = "key"
+        [[grants]]
+        name = "all"
+        principals = ["p"]
+        effect = "allow"
+        permissions = ["DNS Write"]
+        operations = ["worker-script-upload-worker-module"]
+        zones = ["*"]
+        accounts = ["*"]
+        [[grants]]
+        name = "no-mail"
+        principals = ["p"]
+        effect = "deny"
+        permissions = ["DNS Write"]
+        zones = ["example.com"]
+        dns = { types = ["MX"] }
+        source_ips = ["192.0.2.0/24"]
+        [[grants]]
+        name = "ask-for-mail"
+        principals = ["p"]
+        effect = "approve"
+        permissions = ["DNS Write"]
+        zones = ["example.net"]
+        dns = { types = ["MX"] }
+        source_ips = ["192.0.2.0/24"]
+        [[grants]]
+        name = "ask-for-api"
+        principals = ["p"]
+        effect = "approve"
+        permissions = ["Workers Scripts Write"]
+        accounts = ["*"]
+        workers = { scripts = ["api"] }
+    "#;
+    let policy = compile(&document(text), &resolution()).unwrap();
+    let www = [record("A", "www", "example.com", "192.0.2.1")];
+    let site = WorkerFacts {
+        script: "site".to_owned(),
+        parts: vec![WorkerPart::Script],
+    };
+    for (call, facts) in [
+        (CREATE, Facts::Records(&www)),
+        (CREATE_NET, Facts::Records(&www)),
+        (
+            "PUT /accounts/Acme/workers/scripts/site",
+            Facts::Worker(&site),
+        ),
+    ] {
+        with_request(&policy, "p", call, Facts::Unread, |request| {
+            assert!(!policy.decide(request).is_allowed(), "{call}");
+            assert!(policy.reads_body(request), "{call}");
+            let known = Request { facts, ..*request };
+            assert!(policy.decide(&known).is_allowed(), "{call}");
+        });
+    }
 }
 
 #[test]

@@ -210,13 +210,15 @@ impl Resolution {
         serde_json::from_value(value).map_err(|error| error.to_string())
     }
 
-    /// The ids of a resource that a grant for these accounts names by title; what has no title, or is
-    /// written as its id, stands for itself.
+    /// The ids of a resource that a grant for these accounts, or for every account, names by title;
+    /// what has no title, or is written as its id, stands for itself. None where only other accounts
+    /// have the title.
     #[must_use]
-    pub fn ids_of(&self, kind: &str, text: &str, accounts: &[AccountId]) -> Vec<String> {
-        match self.resources.get(&format!("{kind}:{text}")) {
-            None => vec![text.to_owned()],
-            Some(ids) => accounts
+    pub fn ids_of(&self, kind: &str, text: &str, accounts: Option<&[AccountId]>) -> Vec<String> {
+        match (self.resources.get(&format!("{kind}:{text}")), accounts) {
+            (None, _) => vec![text.to_owned()],
+            (Some(ids), None) => ids.values().cloned().collect(),
+            (Some(ids), Some(accounts)) => accounts
                 .iter()
                 .filter_map(|account| ids.get(&account.to_string()))
                 .cloned()

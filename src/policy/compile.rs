@@ -187,12 +187,13 @@ impl<'d> Compiler<'d> {
             .map(PurgeMatcher::compile)
             .transpose();
         let number = u32::try_from(self.grants.len()).map_err(|_| CompileProblem::TooLarge)?;
-        let accounts: Vec<_> = written
-            .accounts
-            .iter()
+        let is_everywhere = written.accounts.iter().any(|text| text == "*");
+        let named = written.accounts.iter();
+        let accounts: Vec<_> = named
             .filter_map(|text| at.accounts.get(text))
             .map(|account| account.id)
             .collect();
+        let accounts = (!is_everywhere).then_some(&*accounts);
         let grant = Grant {
             id: GrantId(number),
             name: written.name.as_str().into(),
@@ -205,8 +206,8 @@ impl<'d> Compiler<'d> {
             workers: written
                 .workers
                 .as_ref()
-                .map(|workers| Box::new(WorkersMatcher::compile(workers, at, &accounts))),
-            listed: Listed::compile(written, at, &accounts).into(),
+                .map(|workers| Box::new(WorkersMatcher::compile(workers, at, accounts))),
+            listed: Listed::compile(written, at, accounts).into(),
         };
         self.add_entries(&grant, number);
         self.counts |= grant

@@ -357,6 +357,7 @@ impl Policy {
                         match (effect, verdict) {
                             (Effect::Allow, _) => return Next::Key,
                             (Effect::Deny, _) | (_, Verdict::Fails(_)) => {}
+                            (_, Verdict::Unjudged(why)) if pending(why) => {}
                             (Effect::Approve, _) => verdict = Verdict::Unjudged(Why::NamedOnly),
                         }
                     }

@@ -208,7 +208,11 @@ impl Grant {
         if matches!(product, Verdict::Fails(_)) {
             return product;
         }
-        // Knowing more of the call would not help where something else cannot be judged.
+        // Reading more of the call may show that a deny or an approve does not mean it, but does not
+        // help an allow where something else cannot be judged.
+        if self.effect != Effect::Allow && matches!(product, Verdict::Unjudged(Why::Unread(_))) {
+            return product;
+        }
         let concerning = self
             .families
             .and(Families::of(via.family).or(via.group_family));

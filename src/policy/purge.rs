@@ -139,8 +139,13 @@ fn decode_unreserved(path: &str) -> String {
     decoded
 }
 
+/// Whether two host names are the same, in whatever letters they are written.
 fn same_host(a: &str, b: &str) -> bool {
-    let plain = |host: &str| host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+    let plain = |host: &str| {
+        let host = host.strip_suffix('.').unwrap_or(host);
+        let ascii = idna::domain_to_ascii_cow(host.as_bytes(), idna::AsciiDenyList::EMPTY);
+        ascii.map_or_else(|_| host.to_ascii_lowercase(), std::borrow::Cow::into_owned)
+    };
     plain(a) == plain(b)
 }
 
@@ -242,7 +247,9 @@ impl PurgeMatcher {
             PurgeItem::Host(_) | PurgeItem::Prefix(..) => {
                 !self.tags.is_empty() || places().any(|place| place.is_none())
             }
-            PurgeItem::File(..) => !self.tags.is_empty(),
+            PurgeItem::File(..) => {
+                !self.tags.is_empty() || self.files.iter().any(|(_, place)| place.is_none())
+            }
         };
         match (touched, incomparable) {
             (true, _) => Verdict::Holds,

@@ -34,7 +34,9 @@ impl Thing {
 #[derive(Debug)]
 pub(super) struct Listed {
     pub(super) family: Family,
-    /// Empty: any name.
+    /// Whether no name is written, so that any is meant. A title may be written that stands for
+    /// nothing: then none is.
+    is_any_name: bool,
     pub(super) names: Box<[Box<str>]>,
     /// Keys within a namespace; empty: any key.
     pub(super) keys: Box<[Box<str>]>,
@@ -45,11 +47,12 @@ impl Listed {
     pub(super) fn compile(
         written: &document::Grant,
         resolution: &Resolution,
-        accounts: &[AccountId],
+        accounts: Option<&[AccountId]>,
     ) -> Vec<Self> {
         let plain = |family, names: Option<&Vec<String>>| {
             names.map(|names| Self {
                 family,
+                is_any_name: names.is_empty(),
                 names: names.iter().map(|name| name.as_str().into()).collect(),
                 keys: Box::default(),
             })
@@ -58,6 +61,7 @@ impl Listed {
             let ids = |title: &String| resolution.ids_of("kv_namespace", title, accounts);
             Self {
                 family: Family::Kv,
+                is_any_name: kv.namespaces.is_empty(),
                 names: kv.namespaces.iter().flat_map(ids).map(Into::into).collect(),
                 keys: kv.keys.iter().map(|key| key.as_str().into()).collect(),
             }
@@ -87,7 +91,7 @@ impl Listed {
         if thing.family != self.family {
             return Verdict::Unjudged(Why::Unread(self.family));
         }
-        if !self.names.is_empty() && !self.names.iter().any(|name| **name == thing.name) {
+        if !self.is_any_name && !self.names.iter().any(|name| **name == thing.name) {
             return Verdict::Fails(Why::Name(self.family));
         }
         match &thing.key {

@@ -186,7 +186,7 @@ impl WorkersMatcher {
     pub(super) fn compile(
         written: &document::WorkersCondition,
         resolution: &Resolution,
-        accounts: &[AccountId],
+        accounts: Option<&[AccountId]>,
     ) -> Self {
         let boxed = |texts: &[String]| texts.iter().map(|text| text.as_str().into()).collect();
         let bindings = written.bindings.as_ref().map(|bindings| {
@@ -248,14 +248,11 @@ impl WorkersMatcher {
                 None => return bare(right),
             },
             WorkerPart::Route { pattern } if !self.routes.is_empty() => {
-                let meant = |route: &str| {
-                    if is_deny {
-                        covers(route, pattern) || covers(pattern, route)
-                    } else {
-                        covers(route, pattern)
-                    }
-                };
-                (self.routes.iter().any(|route| meant(route)), Why::Route)
+                let meant = if is_deny { overlap } else { covers };
+                (
+                    self.routes.iter().any(|route| meant(route, pattern)),
+                    Why::Route,
+                )
             }
             WorkerPart::Module { digest } if !self.digests.is_empty() => (
                 self.digests.iter().any(|known| **known == **digest),
@@ -286,19 +283,67 @@ pub(super) fn bare(right: Right) -> Verdict {
     }
 }
 
-/// Whether everything that matches the route `inner` matches `outer` too. Hosts know no case.
+/// Whether everything that matches the route `inner` matches `outer` too.
 fn covers(outer: &str, inner: &str) -> bool {
-    let (outer, inner) = (lower_host(outer), lower_host(inner));
-    match outer.strip_suffix('*') {
+    let ((outer_scheme, outer), (scheme, inner)) = (read_route(outer), read_route(inner));
+    let is_below = match outer.strip_suffix('*') {
         Some(start) if !start.contains('*') && start.contains('/') => inner.starts_with(start),
         _ => outer == inner,
+    };
+    is_below && (outer_scheme.is_none() || outer_scheme == scheme)
+}
+
+/// Whether some URL matches both routes.
+fn overlap(one: &str, other: &str) -> bool {
+    let ((scheme, one), (other_scheme, other)) = (read_route(one), read_route(other));
+    if scheme.is_some() && other_scheme.is_some() && scheme != other_scheme {
+        return false;
+    }
+    match (one.contains('*'), other.contains('*')) {
+        (true, true) => {
+            // Between their ends each stands for whatever the other wants there.
+            let start = |route: &str| route.split('*').next().unwrap_or_default().to_owned();
+            let end = |route: &str| route.rsplit('*').next().unwrap_or_default().to_owned();
+            let (start, other_start) = (start(&one), start(&other));
+            let (end, other_end) = (end(&one), end(&other));
+            (start.starts_with(&other_start) || other_start.starts_with(&start))
+                && (end.ends_with(&other_end) || other_end.ends_with(&end))
+        }
+        (true, false) => is_on(&one, &other),
+        (false, _) => is_on(&other, &one),
     }
 }
 
-fn lower_host(pattern: &str) -> String {
-    let (host, path) = pattern.split_once('/').unwrap_or((pattern, ""));
-    let slash = if pattern.contains('/') { "/" } else { "" };
-    format!("{}{slash}{path}", host.to_ascii_lowercase())
+/// Whether a route without `*` is what a route means in which it stands for any text.
+fn is_on(route: &str, text: &str) -> bool {
+    let Some((start, rest)) = route.split_once('*') else {
+        return route == text;
+    };
+    let (middle, end) = rest.rsplit_once('*').unwrap_or(("", rest));
+    let inner = text.strip_prefix(start);
+    let Some(mut inner) = inner.and_then(|inner| inner.strip_suffix(end)) else {
+        return false;
+    };
+    middle
+        .split('*')
+        .all(|piece| match inner.split_once(piece) {
+            Some((_, after)) => {
+                inner = after;
+                true
+            }
+            None => false,
+        })
+}
+
+/// A route as its scheme, where it has one, and the rest. Hosts know no case.
+fn read_route(route: &str) -> (Option<&str>, String) {
+    let (scheme, rest) = match route.split_once("://") {
+        Some((scheme, rest)) => (Some(scheme), rest),
+        None => (None, route),
+    };
+    let end = rest.find('/').unwrap_or(rest.len());
+    let (host, path) = rest.split_at_checked(end).unwrap_or((rest, ""));
+    (scheme, host.to_ascii_lowercase() + path)
 }
 
 #[cfg(test)]
@@ -330,5 +375,35 @@ mod tests {
         assert!(!covers("example.com*", "example.com.evil.example/"));
         assert!(!covers("*.example.com/*", "a.example.com/*"));
         assert!(!covers("example.com/*", "*example.com/*"));
+        assert!(covers("example.com/*", "https://example.com/*"));
+        assert!(!covers("https://example.com/*", "example.com/*"));
+    }
+
+    #[test]
+    fn routes_overlap_where_some_url_is_on_both() {
+        let pay = "shop.example.com/pay/*";
+        for other in [
+            pay,
+            "SHOP.example.com/*",
+            "shop.example.com/pay/card",
+            "https://shop.example.com/pay/*",
+            "*.example.com/*",
+            "*example.com/pay/card*",
+            "*/pay/*",
+            "*",
+        ] {
+            assert!(overlap(pay, other) && overlap(other, pay), "{other}");
+        }
+        for other in [
+            "example.com/*",
+            "shop.example.com/payments",
+            "shop.example.com/news/*",
+            "*.example.net/*",
+            "*/payments",
+        ] {
+            assert!(!overlap(pay, other) && !overlap(other, pay), "{other}");
+        }
+        assert!(!overlap("http://a.example/*", "https://a.example/*"));
+        assert!(overlap("a*b*c", "axxbxxc") && !overlap("a*b*c", "axxc"));
     }
 }
