@@ -127,7 +127,10 @@ fn u5_an_unknown_key_is_looked_for_once_a_minute_and_keys_are_fetched_once_for_a
     let keeper = keeper(&site_ci(MAIN));
     let issuers = keeper.world.issuers();
     let fetches = || issuers.fetched().len();
-    let good = |keeper: &Keeper| key_of(&keeper.call(exchange(&github(keeper, &json!({})))));
+    let good = |keeper: &Keeper| {
+        let answered = keeper.call(exchange(&github(keeper, &json!({}))));
+        assert_eq!(answered.status, 200, "{}", keeper.last_entry().reason);
+    };
     let stranger = || {
         issuers.sign(
             "github",
