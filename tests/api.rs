@@ -1010,3 +1010,49 @@ fn what_somebody_unknown_sent_is_on_record_without_the_secret() {
     assert_eq!(entry.source_ip.as_deref(), Some("203.0.113.9[31m"));
     assert!(!keeper.database.sqlite().dump().contains(&secret));
 }
+
+#[test]
+fn titles_stand_for_ids_when_they_are_applied() {
+    const ID: &str = "0f2ac74b498b48028cb68387c421e279";
+    let grant = |names: &str| {
+        format!(
+            "[[principals]]\nname = \"bot\"\nkind = \"key\"\n[[grants]]\nname = \"kv\"\nprincipals = [\"bot\"]\neffect = \"allow\"\npermissions = [\"Workers KV Storage Write\"]\naccounts = [\"Acme\"]\nkv = {{ namespaces = [{names}] }}\n"
+        )
+    };
+    let keeper = Keeper::with(CONFIG);
+    let look_up = |keeper: &Keeper| {
+        let account = json!({"id": ACME, "name": "Acme"});
+        keeper.expect(get("/accounts?name=Acme").answers(200, list(&[account], 1)));
+        let namespaces = [
+            json!({"id": ID, "title": "site-cache"}),
+            json!({"id": "x", "title": "twice"}),
+            json!({"id": "y", "title": "twice"}),
+        ];
+        let target = format!("/accounts/{ACME}/storage/kv/namespaces?page=1&per_page=100");
+        keeper.expect(get(target).answers(200, list(&namespaces, 3)));
+    };
+    look_up(&keeper);
+    let answered = apply(&keeper, &grant("\"site-cache\""));
+    assert_eq!(answered.status, 200, "{}", answered.text);
+    let asked = |namespace: &str| {
+        let path = format!("/client/v4/accounts/{ACME}/storage/kv/namespaces/{namespace}/values/a");
+        let question = json!({"principal": "bot", "method": "PUT", "path": path});
+        keeper.call(root("POST /decide").json(&question)).result()["decision"].clone()
+    };
+    assert_eq!(
+        (asked(ID), asked(&ID.replace('9', "8"))),
+        (json!("allow"), json!("deny"))
+    );
+    look_up(&keeper);
+    let answered = apply(&keeper, &grant("\"site-cahce\""));
+    assert_eq!(answered.refused(), (400, 20031));
+    assert!(answered.message().ends_with("grants[0].kv.namespaces[0]: the accounts of the grant have no KV namespace \"site-cahce\"."), "{}", answered.message());
+    look_up(&keeper);
+    let answered = apply(&keeper, &grant("\"twice\""));
+    assert_eq!(answered.refused(), (400, 20031));
+    assert!(
+        answered.message().contains("more than one thing"),
+        "{}",
+        answered.message()
+    );
+}

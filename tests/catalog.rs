@@ -355,7 +355,14 @@ fn operations_are_classed_as_documented() {
             Judged::Purge,
         ),
         ("PUT /accounts/{}/workers/scripts/{}", Judged::Unjudgeable),
-        ("DELETE /zones/{}/rulesets/{}", Judged::Unjudgeable),
+        (
+            "PUT /zones/{}/rulesets/phases/{}/entrypoint",
+            Judged::Ruleset,
+        ),
+        ("PATCH /accounts/{}/rulesets/{}/rules/{}", Judged::Ruleset),
+        ("PATCH /zones/{}/settings", Judged::Settings),
+        ("POST /zones/{}/pagerules", Judged::PageRule),
+        ("POST /zones/{}/load_balancers", Judged::LoadBalancer),
     ] {
         assert_eq!(named(name).body(), BodyClass::Judge(judged), "{name}");
     }

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::config::document::Document;
-use crate::config::{AccountRef, Name, Resolution, ZoneRef, names_to_resolve};
+use crate::config::{AccountRef, Name, Resolution, Title, ZoneRef, names_to_resolve};
 use crate::gateway::{Code, Gateway, Refusal, Snapshot};
 use crate::jobs::Platform;
 use crate::model::{AccountId, ZoneId};
@@ -37,6 +37,15 @@ struct AccountItem {
     name: String,
 }
 
+/// A namespace or a database.
+#[derive(Deserialize)]
+struct Titled {
+    #[serde(alias = "uuid")]
+    id: String,
+    #[serde(alias = "name")]
+    title: String,
+}
+
 impl<D: Database, W: Platform> Gateway<'_, D, W> {
     /// Looks up every zone and account the document names. What upstream does not have is left
     /// out: [`Resolution::missing`] tells.
@@ -63,7 +72,65 @@ impl<D: Database, W: Platform> Gateway<'_, D, W> {
         for (text, AccountItem { id, name }) in accounts {
             resolution.accounts.insert(text, AccountRef { id, name });
         }
+        self.resolve_titles(&names.titles, &mut resolution).await?;
         Ok(resolution)
+    }
+
+    /// Looks up namespaces and databases by their titles, one list for each kind and account.
+    async fn resolve_titles(
+        &self,
+        titles: &[Title<'_>],
+        resolution: &mut Resolution,
+    ) -> Result<(), Refusal> {
+        let mut listed: BTreeMap<(String, &str), Vec<Titled>> = BTreeMap::new();
+        for title in titles {
+            let accounts = title.accounts.iter();
+            let accounts = accounts.filter_map(|text| resolution.accounts.get(text));
+            let accounts: Vec<String> = accounts.map(|account| account.id.to_string()).collect();
+            for account in accounts {
+                let key = (account.clone(), title.kind);
+                if !listed.contains_key(&key) {
+                    let items = self.titled(&account, title.kind).await?;
+                    listed.insert(key.clone(), items);
+                }
+                let items = listed.get(&key).map_or(&[][..], Vec::as_slice);
+                let mut found = items.iter().filter(|item| item.title == title.text);
+                let (Some(item), other) = (found.next(), found.next()) else {
+                    continue;
+                };
+                if other.is_some() {
+                    return Err(Refusal::new(
+                        Code::InvalidConfig,
+                        format!(
+                            "The title {:?} stands for more than one thing of an account; write the id instead. Nothing was changed.",
+                            title.text
+                        ),
+                    ));
+                }
+                let ids = resolution.resources.entry(title.key()).or_default();
+                ids.insert(account, item.id.clone());
+            }
+        }
+        Ok(())
+    }
+
+    /// Every namespace or database of an account.
+    async fn titled(&self, account: &str, kind: &str) -> Result<Vec<Titled>, Refusal> {
+        let path = match kind {
+            "d1" => "d1/database",
+            _ => "storage/kv/namespaces",
+        };
+        let mut found = Vec::new();
+        for page in 1..=MAX_PAGES {
+            let target = format!("/accounts/{account}/{path}?page={page}&per_page=100");
+            let items: Vec<Titled> = self.ask(&target).await?;
+            let is_last = items.len() < 100;
+            found.extend(items);
+            if is_last {
+                break;
+            }
+        }
+        Ok(found)
     }
 
     /// The zones that a run's parameters name, patterns aside: as the configuration knows them, or

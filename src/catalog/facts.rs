@@ -148,6 +148,16 @@ coded! {
         Purge,
         /// A new zone: the body names the account.
         ZoneCreate,
+        /// Several zone settings at once: the body names each.
+        Settings,
+        /// Rules: the phase is in the path, in the body, or the ruleset's own.
+        Ruleset,
+        /// Several keys of a KV namespace at once; read only where keys matter to a grant.
+        KvBulk,
+        /// A page rule: its targets may be any host name of the zone.
+        PageRule,
+        /// A load balancer: its name becomes a DNS name of the zone.
+        LoadBalancer,
         /// The body can reach beyond the path and cannot be judged: refused unless a grant names
         /// the operation.
         Unjudgeable,

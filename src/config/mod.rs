@@ -25,7 +25,7 @@ pub use plan::{Action, Change, ChangeKind, plan, to_toml};
 pub use problem::{Problem, ReadError};
 pub use provider::Provider;
 pub use read::{Format, Source, read};
-pub use resolution::{AccountRef, Name, Names, Resolution, ZoneRef, names_to_resolve};
+pub use resolution::{AccountRef, Name, Names, Resolution, Title, ZoneRef, names_to_resolve};
 pub use validate::validate;
 
 /// The longest document that is accepted, in bytes.

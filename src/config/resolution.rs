@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::document::Document;
+use super::document::{Document, Grant};
 use super::path::At;
 use super::problem::Problem;
 use super::read::Source;
@@ -17,6 +17,38 @@ pub struct Names<'d> {
     pub zones: Vec<Name<'d>>,
     /// Accounts, each once, in the order of the document.
     pub accounts: Vec<Name<'d>>,
+    /// What grants name by title, each once for each set of accounts.
+    pub titles: Vec<Title<'d>>,
+}
+
+/// Something of an account that is named by its title.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Title<'d> {
+    /// `kv_namespace` or `d1`.
+    pub kind: &'d str,
+    /// The title.
+    pub text: &'d str,
+    /// The accounts of the grant, as written.
+    pub accounts: &'d [String],
+    /// Where it occurs.
+    pub field: String,
+}
+
+impl Title<'_> {
+    /// As [`Resolution::resources`] has it.
+    #[must_use]
+    pub fn key(&self) -> String {
+        format!("{}:{}", self.kind, self.text)
+    }
+}
+
+/// Whether a text has the form of an id: 32 hexadecimal digits, as D1 has them with hyphens.
+fn is_id(text: &str) -> bool {
+    let digits = text.bytes().filter(|byte| *byte != b'-');
+    digits.clone().count() == 32
+        && digits
+            .clone()
+            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// A zone or account as written: a name, or an id where it has the form of one.
@@ -65,6 +97,7 @@ pub fn names_to_resolve(document: &Document) -> Names<'_> {
             &mut known_accounts,
             &mut names.accounts,
         );
+        collect_titles(grant, &at, &mut names.titles);
     }
     let jobs = At::Root;
     let jobs = jobs.key("jobs");
@@ -87,6 +120,35 @@ pub fn names_to_resolve(document: &Document) -> Names<'_> {
         }
     }
     names
+}
+
+/// Namespaces and databases that a grant names other than by their ids.
+fn collect_titles<'d>(grant: &'d Grant, at: &At<'_>, titles: &mut Vec<Title<'d>>) {
+    let mut add = |kind, text: &'d str, field: &At<'_>| {
+        if !is_id(text) {
+            titles.push(Title {
+                kind,
+                text,
+                accounts: &grant.accounts,
+                field: field.to_path().to_string(),
+            });
+        }
+    };
+    if let Some(kv) = &grant.kv {
+        let at = at.key("kv");
+        let at = at.key("namespaces");
+        for (index, title) in kv.namespaces.iter().enumerate() {
+            add("kv_namespace", title, &at.item(index));
+        }
+    }
+    let bindings = grant.workers.as_ref().and_then(|it| it.bindings.as_ref());
+    let at = at.key("workers");
+    let at = at.key("bindings");
+    for (index, binding) in bindings.into_iter().flatten().enumerate() {
+        if let Some((kind @ ("kv_namespace" | "d1"), title)) = binding.split_once(':') {
+            add(kind, title, &at.item(index));
+        }
+    }
 }
 
 fn collect<'d>(
@@ -189,6 +251,30 @@ impl Resolution {
                     "no account has the id",
                 )
             });
+        let titles = names.titles.iter().filter_map(|title| {
+            let found = self.resources.get(&title.key());
+            let is_found = found.is_some_and(|ids| {
+                title.accounts.iter().any(|account| {
+                    let account = self.accounts.get(account);
+                    account.is_some_and(|account| ids.contains_key(&account.id.to_string()))
+                })
+            });
+            let message = if title.accounts.iter().any(|account| account == "*") {
+                format!(
+                    "{:?} is a title, which differs from account to account: name the accounts of the grant, or write the id.",
+                    title.text
+                )
+            } else {
+                let noun = if title.kind == "d1" { "D1 database" } else { "KV namespace" };
+                format!("the accounts of the grant have no {noun} {:?}.", title.text)
+            };
+            (!is_found).then(|| Problem {
+                line: source.line_of(&title.field),
+                field: title.field.clone(),
+                message,
+            })
+        });
+        let titles: Vec<Problem> = titles.collect();
         zones
             .chain(accounts)
             .map(|(name, unknown_name, unknown_id)| Problem {
@@ -200,6 +286,7 @@ impl Resolution {
                     format!("the {unknown_name} {:?}.", name.text)
                 },
             })
+            .chain(titles)
             .collect()
     }
 }

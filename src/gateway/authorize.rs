@@ -5,10 +5,9 @@ use super::call::{Authorized, Step, Targeted};
 use super::deps::{Gateway, World};
 use super::own;
 use super::refusal::{Code, Refusal};
-use crate::catalog::{Family, Method};
 use crate::config::document::Effect;
 use crate::model::Timestamp;
-use crate::policy::{Decision, Facts, Permit, Policy, PrincipalId, Reason, Request, Resource};
+use crate::policy::{Decision, Facts, Permit, Policy, PrincipalId, Reason, Request};
 use crate::store::Database;
 
 /// How an authorised call is carried out.
@@ -123,39 +122,6 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
             _ => decision.permit().map(Plan::Relay),
         };
         Ruling { decision, plan }
-    }
-
-    /// Whether the path names the gateway's own script, database, namespace or queue, or the body a
-    /// DNS record of a host name it answers at.
-    fn touches_own_resource(&self, call: &Targeted<'_>) -> bool {
-        let (Some(own), Some(resolved)) = (&self.settings.own, &call.checked.resolved) else {
-            return false;
-        };
-        let in_own_account = call.resources.contains(&Resource::Account(own.account));
-        let is_named = resolved.params.iter().any(|(_, value)| {
-            own.names
-                .iter()
-                .any(|name| name.eq_ignore_ascii_case(value))
-        });
-        let is_own_host = call.record_name().is_some_and(|name| {
-            let name = name.trim_end_matches('.');
-            own.hostnames
-                .iter()
-                .any(|host| host.eq_ignore_ascii_case(name))
-        });
-        (in_own_account && is_named) || is_own_host
-    }
-
-    /// Whether the call would run SQL on the gateway's own database, or load it with other data.
-    fn is_sql_on_own_database(&self, call: &Targeted<'_>) -> bool {
-        let operation = call
-            .checked
-            .resolved
-            .as_ref()
-            .map(|resolved| resolved.operation);
-        operation.is_some_and(|operation| {
-            operation.family() == Family::D1 && operation.method() == Method::Post
-        }) && self.touches_own_resource(call)
     }
 
     fn denial(&self, call: &Targeted<'_>, decision: &Decision, now: Timestamp) -> Refusal {

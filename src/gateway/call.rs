@@ -258,6 +258,7 @@ impl Targeted<'_> {
             zone_name,
             scope: &scope,
             record_id: resolved.and_then(|resolved| resolved.params.get_named("dns_record_id")),
+            named: &self.named,
             conditioned: self.is_conditioned(),
             credential: credential.map_or("", crate::identity::Credential::expose),
         };
@@ -277,6 +278,12 @@ impl Targeted<'_> {
     pub(super) fn judged(&self) -> Option<Judged> {
         match self.checked.resolved.as_ref()?.operation.body() {
             BodyClass::Judge(Judged::Unjudgeable) | BodyClass::Pass => None,
+            // Up to 100 MB, which is not read unless a grant is about keys or counts deletions.
+            BodyClass::Judge(Judged::KvBulk)
+                if !self.is_conditioned() && !self.policy().counts_uses() =>
+            {
+                None
+            }
             BodyClass::Judge(judged) => Some(judged),
         }
     }

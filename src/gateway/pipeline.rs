@@ -94,7 +94,7 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
 
     /// Step 3.
     pub(super) async fn target<'a>(&self, call: Authenticated<'a>) -> Step<Targeted<'a>> {
-        let call = call.target()?;
+        let call = self.look_up_phase(call.target()?).await?;
         let Some(judged) = call.judged() else {
             return Ok(call);
         };

@@ -18,13 +18,12 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
         loop {
             let now = call.call.call.received.arrived;
             let targeted = &call.call;
-            let counted = match call.plan {
-                // About the caller itself, or filtered by what it may see.
-                Plan::Own(_) => Vec::new(),
-                _ => {
-                    let request = targeted.request(targeted.facts(false), now);
-                    targeted.policy().counted(&request)
-                }
+            // What is about the caller itself, or filtered by what it may see, takes no grant.
+            let counted = if matches!(call.plan, Plan::Own(_)) {
+                Vec::new()
+            } else {
+                let request = targeted.request(targeted.facts(false), now);
+                targeted.policy().counted(&request)
             };
             let uses = uses(targeted, &counted);
             if uses.is_empty() {

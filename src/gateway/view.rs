@@ -138,6 +138,7 @@ pub struct View {
     held: RefCell<Option<Held>>,
     keys: RefCell<BTreeMap<KeyId, HeldKey>>,
     zone_names: RefCell<BTreeMap<ZoneId, String>>,
+    ruleset_phases: RefCell<BTreeMap<String, String>>,
     refresh_sent_at: RefCell<Option<Timestamp>>,
     issuer_keys: KeyRing,
 }
@@ -390,6 +391,21 @@ impl View {
             names.clear();
         }
         names.insert(id, name);
+    }
+
+    /// A ruleset's phase as learnt from upstream.
+    #[must_use]
+    pub fn ruleset_phase(&self, id: &str) -> Option<String> {
+        self.ruleset_phases.borrow().get(id).cloned()
+    }
+
+    /// Keeps a ruleset's phase; it never changes for an id.
+    pub fn learn_ruleset_phase(&self, id: String, phase: String) {
+        let mut phases = self.ruleset_phases.borrow_mut();
+        if phases.len() >= MAX_KEYS {
+            phases.clear();
+        }
+        phases.insert(id, phase);
     }
 
     /// Forgets everything, so that the next call reads anew: after a change made by this isolate.

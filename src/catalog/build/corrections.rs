@@ -199,6 +199,27 @@ pub const JUDGED: &[(&str, Judged)] = &[
         Judged::Purge,
     ),
     ("POST /zones", Judged::ZoneCreate),
+    ("PATCH /zones/{}/settings", Judged::Settings),
+    ("POST,PUT,PATCH @/rulesets/**", Judged::Ruleset),
+    (
+        "PUT,DELETE /accounts/{}/storage/kv/namespaces/{}/bulk",
+        Judged::KvBulk,
+    ),
+    (
+        "POST /accounts/{}/storage/kv/namespaces/{}/bulk/delete",
+        Judged::KvBulk,
+    ),
+    (
+        "POST /accounts/{}/storage/kv/namespaces/{}/bulk/get",
+        Judged::KvBulk,
+    ),
+    ("POST /zones/{}/pagerules", Judged::PageRule),
+    ("PUT,PATCH /zones/{}/pagerules/{}", Judged::PageRule),
+    ("POST /zones/{}/load_balancers", Judged::LoadBalancer),
+    (
+        "PUT,PATCH /zones/{}/load_balancers/{}",
+        Judged::LoadBalancer,
+    ),
 ];
 
 /// Operations whose body, or opaque id, reaches beyond what the path names and which this build
@@ -267,14 +288,6 @@ pub const UNJUDGEABLE: &[(&str, &str)] = &[
         "the id hides the zone and the hostname",
     ),
     ("POST /zones/{}/workers/routes", "the body names the script"),
-    (
-        "POST /zones/{}/load_balancers",
-        "the body names a host, which gets DNS records",
-    ),
-    (
-        "PUT,PATCH /zones/{}/load_balancers/{}",
-        "the body names a host, which gets DNS records",
-    ),
     (
         "POST /zones/{}/web3/hostnames",
         "the body names a host, which gets DNS records",
@@ -407,18 +420,6 @@ pub const UNJUDGEABLE: &[(&str, &str)] = &[
         "credentials of a foreign bucket",
     ),
     // Zones: rules whose phase or effect is in the body.
-    (
-        "WRITE @/rulesets/**",
-        "phase and actions; every ruleset group is accepted for every phase",
-    ),
-    (
-        "POST /zones/{}/pagerules",
-        "actions forward, rewrite and switch off protection",
-    ),
-    (
-        "PUT,PATCH /zones/{}/pagerules/{}",
-        "actions forward, rewrite and switch off protection",
-    ),
     (
         "PUT /zones/{}/snippets/**",
         "code that runs on every matching hostname",

@@ -149,6 +149,7 @@ pub(super) fn record(
         action: Action::new(action),
         read_back,
         body,
+        hosts: Vec::new(),
     })
 }
 
@@ -187,5 +188,6 @@ pub(super) fn batch(body: Json, around: &Surroundings<'_>) -> Result<Judgement, 
         action,
         read_back: None,
         body,
+        hosts: Vec::new(),
     })
 }

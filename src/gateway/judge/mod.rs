@@ -3,6 +3,7 @@
 
 mod dns;
 mod named;
+mod products;
 mod purge;
 mod zone;
 
@@ -34,6 +35,22 @@ pub(super) struct Judgement {
     pub action: Action,
     /// How to find out whether it happened.
     pub read_back: Option<ReadBack>,
+    /// Host names, or URL patterns with `*`, that it would take over.
+    pub hosts: Vec<String>,
+}
+
+impl Judgement {
+    /// A judgement of a body that names no account and whose effect is not read back.
+    pub(super) const fn of(body: Json, facts: OwnedFacts, action: Action) -> Self {
+        Self {
+            body,
+            facts,
+            account: None,
+            action,
+            read_back: None,
+            hosts: Vec::new(),
+        }
+    }
 }
 
 /// Facts as read from a body.
@@ -76,6 +93,8 @@ pub(super) struct Surroundings<'a> {
     pub scope: &'a str,
     /// The id of the record that is written.
     pub record_id: Option<&'a str>,
+    /// What the path names.
+    pub named: &'a OwnedFacts,
     /// Whether some grant's conditions look at the body; only then are unknown fields dropped.
     pub conditioned: bool,
     /// The caller's own credential, which some clients also put into the body.
@@ -142,6 +161,11 @@ pub(super) fn judge(
         Judged::DnsBatch => dns::batch(body, around),
         Judged::Purge => purge::purge(body, around),
         Judged::ZoneCreate => zone::zone_create(body),
+        Judged::Settings => products::settings(body, around),
+        Judged::Ruleset => products::ruleset(body, around),
+        Judged::KvBulk => products::kv_bulk(body, around),
+        Judged::PageRule => products::page_rule(body, around),
+        Judged::LoadBalancer => products::load_balancer(body, around),
         Judged::Unjudgeable => Err(Refusal::new(
             Code::Escalation,
             "The body of this call cannot be judged.",
@@ -225,6 +249,7 @@ mod tests {
         zone_name: Some("example.com"),
         scope: "example.com",
         record_id: None,
+        named: &OwnedFacts::None,
         conditioned: true,
         credential: "the-callers-own-key",
     };

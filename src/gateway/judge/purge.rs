@@ -99,5 +99,6 @@ pub(super) fn purge(body: Json, around: &Surroundings<'_>) -> Result<Judgement, 
         action,
         read_back: None,
         body,
+        hosts: Vec::new(),
     })
 }

@@ -26,5 +26,6 @@ pub(super) fn zone_create(body: Json) -> Result<Judgement, Refusal> {
         action,
         read_back: None,
         body,
+        hosts: Vec::new(),
     })
 }

@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 use crate::api::{ApiError, Outcome, Reply};
 use crate::page::{Page, ZONES};
 use crate::router::Route;
-use crate::seed::TOKEN_ID;
 use crate::world::Call;
 
 /// An account the user is a member of.
@@ -24,7 +23,6 @@ pub(crate) fn routes() -> Vec<Route> {
     vec![
         ("GET", "/accounts", list),
         ("GET", "/accounts/{account_id}", get),
-        ("GET", "/accounts/{account_id}/tokens/verify", verify),
         ("GET", "/memberships", memberships),
         ("GET", "/memberships/{membership_id}", membership),
     ]
@@ -100,22 +98,6 @@ fn account<'a>(call: &'a Call<'_>) -> Result<&'a Account, ApiError> {
 
 fn get(call: &mut Call<'_>) -> Outcome {
     Ok(Reply::ok(&account(call)?.render()))
-}
-
-fn verify(call: &mut Call<'_>) -> Outcome {
-    account(call)?;
-    Ok(verified())
-}
-
-/// The answer of both `tokens/verify` routes.
-///
-/// NOTES "Accounts, tokens": `{id, status active|disabled|expired}`.
-pub(crate) fn verified() -> Reply {
-    Reply::with_message(
-        &json!({"id": TOKEN_ID, "status": "active"}),
-        10_000,
-        "This API Token is valid and active",
-    )
 }
 
 fn memberships(call: &mut Call<'_>) -> Outcome {

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 
 use bytes::Bytes;
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// What a handler answers.
 pub(crate) type Outcome = Result<Reply, ApiError>;
@@ -46,6 +46,14 @@ impl Reply {
         Self::envelope(&body.to_string())
     }
 
+    /// 200 with a result and a `result_info` of its own form.
+    pub(crate) fn with_info(result: &impl Serialize, info: &Value) -> Self {
+        let body = json!({
+            "result": result, "success": true, "errors": [], "messages": [], "result_info": info,
+        });
+        Self::envelope(&body.to_string())
+    }
+
     /// 200 with one page of already serialised items and its `result_info`.
     pub(crate) fn list<'a>(items: impl Iterator<Item = &'a str>, info: &PageInfo) -> Self {
         let mut body = String::from(r#"{"result":["#);
@@ -62,6 +70,16 @@ impl Reply {
             info.page, info.per_page, info.count, info.total_count, info.total_pages
         );
         Self::envelope(&body)
+    }
+
+    /// Bytes as they are, not enveloped.
+    pub(crate) fn bytes(content_type: &'static str, body: Bytes) -> Self {
+        Self {
+            status: 200,
+            content_type,
+            headers: Vec::new(),
+            body,
+        }
     }
 
     /// Plain text, not enveloped.

@@ -7,19 +7,37 @@
 use hyper::HeaderMap;
 
 use crate::api::ApiError;
-use crate::seed::{EMAIL, KEY, TOKEN};
+use crate::clock::Now;
+use crate::seed::{EMAIL, KEY};
+use crate::tokens::Tokens;
 
 /// How a call was authenticated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Credential {
-    /// An API token.
-    Token,
+    /// The API token with this id.
+    Token(String),
     /// The user's global key.
     Key,
+    /// The token of an upload of assets, which authorises nothing else.
+    Upload,
+}
+
+impl Credential {
+    /// The id of the token, when it is one.
+    pub(crate) fn token_id(&self) -> Option<&str> {
+        match self {
+            Self::Token(id) => Some(id),
+            Self::Key | Self::Upload => None,
+        }
+    }
 }
 
 /// Reads and judges the credential of a call. With both forms present the token counts.
-pub(crate) fn authenticate(headers: &HeaderMap) -> Result<Credential, ApiError> {
+pub(crate) fn authenticate(
+    headers: &HeaderMap,
+    tokens: &Tokens,
+    now: Now,
+) -> Result<Credential, ApiError> {
     if let Some(value) = headers.get("authorization") {
         let token = value
             .to_str()
@@ -29,11 +47,10 @@ pub(crate) fn authenticate(headers: &HeaderMap) -> Result<Credential, ApiError> 
                 chain: Some((6111, "Invalid format for Authorization header")),
                 ..ApiError::bad(6003, "Invalid request headers")
             })?;
-        return if token == TOKEN {
-            Ok(Credential::Token)
-        } else {
-            Err(ApiError::new(403, 9109, "Invalid access token"))
-        };
+        return tokens
+            .authenticate(token, now)
+            .map(Credential::Token)
+            .ok_or_else(|| ApiError::new(403, 9109, "Invalid access token"));
     }
     let Some(key) = headers.get("x-auth-key") else {
         return Err(ApiError::bad(
@@ -87,42 +104,45 @@ fn well_formed(secret: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::seed::{SEEDED_AT, TOKEN, TOKEN_ID};
 
-    fn check(pairs: &[(&'static str, &str)], expected: Result<Credential, (u16, u32)>) {
+    fn check(pairs: &[(&'static str, &str)], expected: &Result<Credential, (u16, u32)>) {
         let mut headers = HeaderMap::new();
         for (name, value) in pairs {
             headers.insert(*name, value.parse().unwrap());
         }
-        let got = authenticate(&headers).map_err(|e| (e.status, e.code));
-        assert_eq!(got, expected, "{pairs:?}");
+        let tokens = crate::tokens::seeded(SEEDED_AT);
+        let got = authenticate(&headers, &tokens, SEEDED_AT).map_err(|e| (e.status, e.code));
+        assert_eq!(&got, expected, "{pairs:?}");
     }
 
     #[test]
     fn each_defect_of_a_credential_has_its_code() {
         let bearer = format!("Bearer {TOKEN}");
+        let token = || Ok(Credential::Token(TOKEN_ID.to_owned()));
         let wrong = format!("Bearer {}", TOKEN.replace('S', "T"));
-        check(&[("authorization", &bearer)], Ok(Credential::Token));
+        check(&[("authorization", &bearer)], &token());
         check(
             &[("authorization", &bearer.replace("Bearer", "bearer"))],
-            Ok(Credential::Token),
+            &token(),
         );
         check(
             &[("x-auth-key", KEY), ("x-auth-email", EMAIL)],
-            Ok(Credential::Key),
+            &Ok(Credential::Key),
         );
-        check(&[], Err((400, 9106)));
-        check(&[("x-auth-email", EMAIL)], Err((400, 9106)));
-        check(&[("authorization", "Basic Zm9v")], Err((400, 6003)));
-        check(&[("authorization", "Bearer short")], Err((400, 6003)));
-        check(&[("authorization", &wrong)], Err((403, 9109)));
+        check(&[], &Err((400, 9106)));
+        check(&[("x-auth-email", EMAIL)], &Err((400, 9106)));
+        check(&[("authorization", "Basic Zm9v")], &Err((400, 6003)));
+        check(&[("authorization", "Bearer short")], &Err((400, 6003)));
+        check(&[("authorization", &wrong)], &Err((403, 9109)));
         check(
             &[("x-auth-key", "short"), ("x-auth-email", EMAIL)],
-            Err((400, 6003)),
+            &Err((400, 6003)),
         );
-        check(&[("x-auth-key", KEY)], Err((403, 9104)));
+        check(&[("x-auth-key", KEY)], &Err((403, 9104)));
         check(
             &[("x-auth-key", KEY), ("x-auth-email", "x@acme.test")],
-            Err((403, 9103)),
+            &Err((403, 9103)),
         );
     }
 }

@@ -13,28 +13,48 @@
 //! To add a product: one module with a `routes()` table and its own state in [`world::World`],
 //! added to [`router::Router::new`].
 
+mod access;
 mod accounts;
 mod api;
 mod auth;
+mod certificates;
 mod clock;
 mod control;
+mod cursor;
+mod d1;
 mod dns;
 mod faults;
+mod graphql;
 mod ids;
 mod io;
+mod kv;
 mod lab;
 mod ledger;
 mod limits;
+mod lists;
+mod load_balancing;
+mod logpush;
+mod members;
 mod multipart;
+mod objects;
 mod oidc;
 mod page;
+mod page_rules;
 mod purge;
 mod query;
+mod queues;
+mod r2;
 mod router;
+mod rulesets;
 mod seed;
+mod seed_products;
 mod server;
 mod service;
+mod settings;
+mod snippets;
+mod tokens;
 mod user;
+mod workers;
 mod world;
 mod zones;
 
@@ -43,4 +63,5 @@ pub use ledger::LedgerEntry;
 pub use oidc::ACCESS_AUD;
 pub use purge::Purged;
 pub use seed::{ACME_ID, EMAIL, GLOBEX_ID, KEY, TOKEN, ZONE_COM_ID, ZONE_NET_ID, ZONE_ORG_ID};
+pub use seed::{D1_ID, KV_BILLING_ID, KV_SITE_ID, QUEUE_ID};
 pub use server::{Options, Simulator};

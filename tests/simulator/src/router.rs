@@ -8,7 +8,10 @@ use percent_encoding::percent_decode_str;
 use crate::api::{ApiError, Outcome};
 use crate::ids::is_id;
 use crate::world::Call;
-use crate::{accounts, dns, purge, user, zones};
+use crate::{
+    access, accounts, certificates, d1, dns, graphql, kv, lists, load_balancing, logpush, members,
+    page_rules, purge, queues, r2, rulesets, settings, snippets, tokens, user, workers, zones,
+};
 
 /// What carries out an operation.
 pub(crate) type Handler = fn(&mut Call<'_>) -> Outcome;
@@ -54,6 +57,23 @@ impl Router {
             zones::routes(),
             dns::routes(),
             purge::routes(),
+            rulesets::routes(),
+            settings::routes(),
+            page_rules::routes(),
+            lists::routes(),
+            tokens::routes(),
+            members::routes(),
+            access::routes(),
+            certificates::routes(),
+            load_balancing::routes(),
+            snippets::routes(),
+            logpush::routes(),
+            graphql::routes(),
+            workers::routes(),
+            kv::routes(),
+            d1::routes(),
+            r2::routes(),
+            queues::routes(),
         ];
         let mut rows: Vec<Row> = tables
             .into_iter()

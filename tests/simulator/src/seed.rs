@@ -6,6 +6,8 @@ use crate::accounts::Account;
 use crate::clock::Now;
 use crate::dns::seed_records;
 use crate::oidc::ACCESS_AUD;
+use crate::seed_products;
+use crate::workers;
 use crate::world::World;
 use crate::zones::{NewZone, Plan, Zone};
 
@@ -25,6 +27,14 @@ pub const ZONE_COM_ID: &str = "c0000000000000000000000000000001";
 pub const ZONE_NET_ID: &str = "c0000000000000000000000000000002";
 /// `example.org`, on Enterprise.
 pub const ZONE_ORG_ID: &str = "c0000000000000000000000000000003";
+/// The KV namespace `site-cache`.
+pub const KV_SITE_ID: &str = "4b000000000000000000000000000001";
+/// The KV namespace `billing`, which no Worker but `api` uses.
+pub const KV_BILLING_ID: &str = "4b000000000000000000000000000002";
+/// The D1 database `site-db`.
+pub const D1_ID: &str = "d1000000-0000-4000-8000-000000000001";
+/// The queue `jobs`.
+pub const QUEUE_ID: &str = "51000000000000000000000000000001";
 
 /// The user's id.
 pub(crate) const USER_ID: &str = "e0000000000000000000000000000001";
@@ -76,12 +86,14 @@ pub(crate) fn world() -> World {
         seed_records(&mut zone, &records, index);
         world.zones.put(zone);
     }
+    seed_products::seed(&mut world);
+    workers::seed(&mut world);
     world
 }
 
 /// What `GET /__sim/state` answers.
 pub(crate) fn state(world: &World) -> Value {
-    json!({
+    let mut state = json!({
         "token": TOKEN,
         "legacy": {"email": EMAIL, "key": KEY},
         "access": {"aud": ACCESS_AUD},
@@ -89,7 +101,10 @@ pub(crate) fn state(world: &World) -> Value {
         "zones": world.zones.iter().map(|z| json!({
             "id": z.id, "name": z.name, "plan": z.plan.legacy_id(), "account_id": z.account_id,
         })).collect::<Vec<_>>(),
-    })
+    });
+    seed_products::state(world, &mut state);
+    workers::state(world, &mut state);
+    state
 }
 
 /// Records that every seeded zone has.

@@ -1,20 +1,15 @@
-//! The user behind the credentials, and the check of the user's token.
+//! The user behind the credentials.
 
 use serde_json::{Value, json};
 
-use crate::accounts::verified;
-use crate::api::{ApiError, Outcome, Reply};
-use crate::auth::Credential;
+use crate::api::{Outcome, Reply};
 use crate::router::Route;
 use crate::seed::{EMAIL, USER_ID};
 use crate::world::Call;
 
 /// The operations of this module.
 pub(crate) fn routes() -> Vec<Route> {
-    vec![
-        ("GET", "/user", get),
-        ("GET", "/user/tokens/verify", verify),
-    ]
+    vec![("GET", "/user", get)]
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "every handler has this signature")]
@@ -45,12 +40,4 @@ fn get(call: &mut Call<'_>) -> Outcome {
         "created_on": "2026-01-01T00:00:00.000000Z",
         "modified_on": "2026-01-01T00:00:00.000000Z",
     })))
-}
-
-/// NOTES "Accounts, tokens": verify is about a token; a global key has none (hypothesis: 1000).
-fn verify(call: &mut Call<'_>) -> Outcome {
-    match call.credential {
-        Credential::Token => Ok(verified()),
-        Credential::Key => Err(ApiError::new(401, 1000, "Invalid API Token")),
-    }
 }

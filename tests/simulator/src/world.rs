@@ -8,11 +8,21 @@ use crate::accounts::Account;
 use crate::api::ApiError;
 use crate::auth::Credential;
 use crate::clock::Now;
+use crate::d1::Databases;
 use crate::dns::ZoneRecords;
 use crate::ids::Ids;
+use crate::kv::Namespaces;
+use crate::lists::Lists;
+use crate::objects::Objects;
 use crate::oidc::Issuers;
 use crate::purge::{Buckets, Purged};
 use crate::query::Query;
+use crate::queues::Queues;
+use crate::r2;
+use crate::rulesets::Rulesets;
+use crate::settings::Settings;
+use crate::tokens::Tokens;
+use crate::workers::Workers;
 use crate::zones::{Zone, Zones};
 
 /// Everything that `POST /__sim/reset` seeds anew.
@@ -23,8 +33,18 @@ pub(crate) struct World {
     pub(crate) zones: Zones,
     pub(crate) purge: Buckets,
     pub(crate) issuers: Issuers,
+    pub(crate) objects: Objects,
+    pub(crate) rulesets: Rulesets,
+    pub(crate) settings: Settings,
+    pub(crate) lists: Lists,
+    pub(crate) tokens: Tokens,
     /// What was purged, where somebody reads it: a server that runs for long keeps no journal.
     pub(crate) purged: Option<Vec<Purged>>,
+    pub(crate) workers: Workers,
+    pub(crate) kv: Namespaces,
+    pub(crate) d1: Databases,
+    pub(crate) r2: r2::Buckets,
+    pub(crate) queues: Queues,
 }
 
 /// One authenticated and routed call.
@@ -48,12 +68,33 @@ impl Call<'_> {
             .map_or("", |(_, v)| v.as_str())
     }
 
+    /// The id of the path's account, for operations on something inside it.
+    pub(crate) fn account(&self) -> Result<String, ApiError> {
+        let id = self.param("account_id");
+        let known = self.world.accounts.iter().any(|account| account.id == id);
+        known.then(|| id.to_owned()).ok_or_else(ApiError::forbidden)
+    }
+
     /// The zone of the path, for operations on something inside it.
     pub(crate) fn zone(&self) -> Result<&Zone, ApiError> {
         self.world
             .zones
             .get(self.param("zone_id"))
             .ok_or_else(ApiError::forbidden)
+    }
+
+    /// The id of the path's account or zone, once it is known to exist.
+    pub(crate) fn place(&self) -> Result<&str, ApiError> {
+        match self.param("account_id") {
+            "" => self.zone().map(|zone| zone.id.as_str()),
+            id => self
+                .world
+                .accounts
+                .iter()
+                .find(|account| account.id == id)
+                .map(|account| account.id.as_str())
+                .ok_or_else(ApiError::forbidden),
+        }
     }
 
     /// The DNS records of the path's zone.

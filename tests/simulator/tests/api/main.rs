@@ -7,8 +7,28 @@ mod control;
 #[cfg(test)]
 mod dns;
 #[cfg(test)]
+mod graphql;
+#[cfg(test)]
+mod kv;
+#[cfg(test)]
 mod lab;
+#[cfg(test)]
+mod lists;
 #[cfg(test)]
 mod oidc;
 #[cfg(test)]
+mod products;
+#[cfg(test)]
+mod rulesets;
+#[cfg(test)]
+mod storage;
+#[cfg(test)]
 mod support;
+#[cfg(test)]
+mod tokens;
+#[cfg(test)]
+mod triggers;
+#[cfg(test)]
+mod uploads;
+#[cfg(test)]
+mod workers;

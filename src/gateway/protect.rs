@@ -1,0 +1,152 @@
+//! What belongs to Zonekeeper itself: its script, database, namespace and queues, and whatever could
+//! take over, or show to others, what comes in at a host name it answers at. No permission group
+//! reaches it, only a grant that names the operation; SQL on its database nothing does.
+
+use super::call::Targeted;
+use super::deps::{Gateway, World};
+use super::judge::OwnedFacts;
+use crate::catalog::{Family, Method, phase_reroutes};
+use crate::policy::Resource;
+use crate::store::Database;
+
+impl<D: Database, W: World> Gateway<'_, D, W> {
+    /// Whether the path names the gateway's own script, database, namespace or queue, or the body a
+    /// host name it answers at; or whether it makes rules for all of a zone that such a name lies in.
+    pub(super) fn touches_own_resource(&self, call: &Targeted<'_>) -> bool {
+        let (Some(own), Some(resolved)) = (&self.settings.own, &call.checked.resolved) else {
+            return false;
+        };
+        let in_own_account = call.resources.contains(&Resource::Account(own.account));
+        let is_named = resolved.params.iter().any(|(_, value)| {
+            own.names
+                .iter()
+                .any(|name| name.eq_ignore_ascii_case(value))
+        });
+        let is_own_record = call.record_name().is_some_and(|name| {
+            let name = name.trim_end_matches('.');
+            own.hostnames
+                .iter()
+                .any(|host| host.eq_ignore_ascii_case(name))
+        });
+        let judged = call.judgement.as_ref();
+        let takes_host = judged.is_some_and(|judgement| {
+            judgement
+                .hosts
+                .iter()
+                .any(|pattern| own.hostnames.iter().any(|host| may_match(pattern, host)))
+        });
+        let reroutes = self.reroutes(call) && (in_own_account || self.holds_own_host(call));
+        (in_own_account && is_named) || is_own_record || takes_host || reroutes
+    }
+
+    /// Whether the call would run SQL on the gateway's own database, or load it with other data.
+    pub(super) fn is_sql_on_own_database(&self, call: &Targeted<'_>) -> bool {
+        let operation = call
+            .checked
+            .resolved
+            .as_ref()
+            .map(|resolved| resolved.operation);
+        operation.is_some_and(|operation| {
+            operation.family() == Family::D1 && operation.method() == Method::Post
+        }) && self.touches_own_resource(call)
+    }
+
+    /// Whether it changes rules that can take requests elsewhere. Rules match by expressions, which
+    /// are not read: any of them may mean any host name of the zone.
+    pub(super) fn reroutes(&self, call: &Targeted<'_>) -> bool {
+        let Some(resolved) = &call.checked.resolved else {
+            return false;
+        };
+        let facts = call.judgement.as_ref().map(|judgement| &judgement.facts);
+        let facts = facts.filter(|facts| !matches!(facts, OwnedFacts::None));
+        let phases = match facts.unwrap_or(&call.named) {
+            OwnedFacts::Things(things) => things.as_slice(),
+            _ => &[],
+        };
+        resolved.operation.family() == Family::Rulesets
+            && resolved.operation.is_write()
+            && phases.iter().any(|phase| phase_reroutes(&phase.name))
+    }
+
+    /// Whether one of the gateway's own host names lies in the zone of the call. A zone whose name is
+    /// not known may hold one.
+    fn holds_own_host(&self, call: &Targeted<'_>) -> bool {
+        let Some(zone) = call.zone else { return false };
+        let hostnames = self
+            .settings
+            .own
+            .as_ref()
+            .map(|own| own.hostnames.as_slice());
+        let hostnames = hostnames.unwrap_or_default();
+        match self.known_zone_name(&call.call.snapshot, zone) {
+            Some(name) => hostnames.iter().any(|host| lies_in(host, &name)),
+            None => !hostnames.is_empty(),
+        }
+    }
+}
+
+/// Whether a host name is the zone's or lies below it.
+fn lies_in(host: &str, zone: &str) -> bool {
+    let (host, zone) = (host.to_ascii_lowercase(), zone.to_ascii_lowercase());
+    host == zone
+        || host
+            .strip_suffix(&zone)
+            .is_some_and(|rest| rest.ends_with('.'))
+}
+
+/// Whether a URL pattern, or a host name, may match something at `host`, with or without a scheme. A
+/// `*` may stand for anything, a slash included, so only what comes before the first counts.
+fn may_match(pattern: &str, host: &str) -> bool {
+    let (pattern, host) = (pattern.to_ascii_lowercase(), host.to_ascii_lowercase());
+    let (start, has_star) = match pattern.split_once('*') {
+        Some((start, _)) => (start, true),
+        None => (pattern.as_str(), false),
+    };
+    ["", "http://", "https://"].iter().any(|scheme| {
+        let own = format!("{scheme}{host}");
+        let goes_on = start.strip_prefix(&own).is_some_and(|rest| {
+            let rest = rest.strip_prefix('.').unwrap_or(rest);
+            rest.is_empty() || rest.starts_with(['/', ':', '?'])
+        });
+        goes_on || (has_star && own.starts_with(start))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_that_may_match_our_host_is_seen() {
+        for pattern in [
+            "zk.example.com",
+            "ZK.example.com.",
+            "https://zk.example.com/a",
+            "zk.example.com:443/*",
+            "zk.example.com?x",
+            "*",
+            "*.example.com/*",
+            "*example.com/*",
+            "zk*/x",
+            "http*://zk.example.com/*",
+            "http*zk.example.com/*",
+            "h*",
+            "zk.example.com*",
+            "zk.*",
+        ] {
+            assert!(may_match(pattern, "zk.example.com"), "{pattern}");
+        }
+        for pattern in [
+            "example.com/*",
+            "www.example.com/zk.example.com",
+            "shop*.example.com/*",
+            "zk.example.com.evil.example/*",
+            "",
+        ] {
+            assert!(!may_match(pattern, "zk.example.com"), "{pattern}");
+        }
+        assert!(lies_in("zk.example.com", "Example.com"));
+        assert!(lies_in("example.com", "example.com"));
+        assert!(!lies_in("zkexample.com", "example.com"));
+    }
+}
