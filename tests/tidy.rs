@@ -31,7 +31,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "gateway",
         &[
-            "audit", "catalog", "config", "cron", "identity", "model", "policy", "settings",
+            "audit", "catalog", "config", "cron", "dns", "identity", "model", "policy", "settings",
             "store", "upstream",
         ],
     ),

@@ -51,6 +51,10 @@ pub(super) fn compose(parts: &Parts<'_>) -> String {
             .to_owned()
     };
     match parts.outcome {
+        // It happened, but not quite as it was allowed.
+        Some("confirmed") if detail("").starts_with("toctou_detected") => {
+            format!("{who} {}; {by}; {}.", parts.action.past(), detail(""))
+        }
         None | Some("confirmed") => format!("{who} {}; {by}.", parts.action.past()),
         Some("pending") => format!("{}; its outcome is not recorded yet.", asked()),
         // We refused it ourselves, just before sending; the detail says so.

@@ -29,7 +29,8 @@ pub(super) fn has_host(kind: &str) -> bool {
 
 /// Whether records of this type are described by `content` alone, so that `data` beside it is only
 /// another view of it.
-pub(super) fn is_plain(kind: &str) -> bool {
+#[must_use]
+pub fn is_plain(kind: &str) -> bool {
     has_host(kind) || matches!(kind, "A" | "AAAA" | "OPENPGPKEY" | "TXT")
 }
 

@@ -13,8 +13,11 @@ mod kinds;
 mod record;
 mod text;
 mod write;
+mod zone_file;
 
 pub use batches::{Batch, Limits, batches};
 pub use bind::to_bind;
 pub use difference::{Change, Difference, difference};
-pub use record::{Record, RecordError};
+pub use kinds::is_plain;
+pub use record::{Record, RecordError, same_content};
+pub use zone_file::{ZoneFileError, from_bind};

@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use crate::model::json::{Json, JsonError, parse};
 
 use super::kinds::{self, Members};
-use super::text::{host, txt};
+use super::text::{host, txt, txt_bytes};
 
 /// Why a text is not a DNS record.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -288,6 +288,15 @@ impl Record {
 enum Form {
     Api,
     Stored,
+}
+
+/// Whether two contents of a type say the same. Where a text is cut into strings does not matter here.
+#[must_use]
+pub fn same_content(kind: &str, a: &str, b: &str) -> bool {
+    match kind {
+        "TXT" => txt_bytes(a) == txt_bytes(b),
+        _ => canonical_content(kind, a) == canonical_content(kind, b),
+    }
 }
 
 /// Content in the spelling that is compared and sent.

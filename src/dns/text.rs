@@ -24,19 +24,29 @@ pub(super) fn host(text: &str) -> String {
     ascii.to_ascii_lowercase()
 }
 
-/// The content of a TXT record as quoted strings of at most 255 bytes each.
-///
-/// The API documents quoted strings (RFC 1035 §5.1) and splits longer ones itself; older records
-/// are listed without quotes. What is not well quoted is taken as bare text. Where one string ends
-/// and the next begins is kept: to some readers it means something (RFC 6763 §6).
-pub(super) fn txt(content: &str) -> String {
+/// What the strings of a TXT record say together.
+pub(super) fn txt_bytes(content: &str) -> Vec<u8> {
+    txt_strings(content).concat()
+}
+
+/// The strings of a TXT record; what is not well quoted is one.
+fn txt_strings(content: &str) -> Vec<Vec<u8>> {
     let content = content.trim();
     let strings = if content.starts_with('"') {
         quoted_strings(content)
     } else {
         None
     };
-    let strings = strings.unwrap_or_else(|| vec![content.as_bytes().to_vec()]);
+    strings.unwrap_or_else(|| vec![content.as_bytes().to_vec()])
+}
+
+/// The content of a TXT record as quoted strings of at most 255 bytes each.
+///
+/// The API documents quoted strings (RFC 1035 §5.1) and splits longer ones itself; older records
+/// are listed without quotes. What is not well quoted is taken as bare text. Where one string ends
+/// and the next begins is kept: to some readers it means something (RFC 6763 §6).
+pub(super) fn txt(content: &str) -> String {
+    let strings = txt_strings(content);
     let mut out = String::with_capacity(content.len() + 2);
     for string in &strings {
         // `chunks` of nothing is nothing, but an empty string is a string.
@@ -60,7 +70,7 @@ fn separate(out: &mut String) {
 
 /// The bytes of each quoted string; `None` when something else is between them or the last is not
 /// closed.
-fn quoted_strings(text: &str) -> Option<Vec<Vec<u8>>> {
+pub(super) fn quoted_strings(text: &str) -> Option<Vec<Vec<u8>>> {
     let mut strings = Vec::new();
     let mut rest = text;
     while let Some(inner) = rest.strip_prefix('"') {

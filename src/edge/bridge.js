@@ -37,7 +37,7 @@ export class Call {
   }
 
   /** Sends the call on. `body` replaces the caller's. Settles with a Response or a fault. */
-  async relay(url, method, body, deadlineMs) {
+  async relay(url, method, body, contentType, deadlineMs) {
     const headers = { ...this.headers, ...credential };
     const init = { headers, redirect: "manual", signal: AbortSignal.timeout(deadlineMs) };
     if (method !== "GET") {
@@ -47,7 +47,7 @@ export class Call {
         init.body = empty ? nothing() : this.request.body;
       } else {
         init.body = body;
-        headers["content-type"] = "application/json";
+        headers["content-type"] = contentType;
         delete headers["content-encoding"];
       }
     }
@@ -169,6 +169,30 @@ export async function deleteBlob(env, key) {
 export async function enqueue(env, ids, delaySeconds) {
   const messages = ids.split(",").map((body) => ({ body, contentType: "text", delaySeconds }));
   return attempt(() => env.RUNS.sendBatch(messages));
+}
+
+// The zone's object, near where the location hint says.
+function zoneObject(env, zone) {
+  const locationHint = env.ZONEKEEPER_LOCATION || undefined;
+  return env.ZONES.get(env.ZONES.idFromName(zone), { locationHint });
+}
+
+/** Waits for the turn at a zone's records. Settles with `<fence> <ms waited>`, null when it did not come, or the error's text. */
+export async function lockZone(env, zone) {
+  return attempt(async () => {
+    const answer = await zoneObject(env, zone).fetch("https://zone/lock", { method: "POST" });
+    const text = await answer.text();
+    return answer.ok ? text : answer.status === 503 ? null : `${answer.status} ${text}`;
+  });
+}
+
+/** Gives a turn back. Settles with null or the error's text. */
+export async function unlockZone(env, zone, fence) {
+  return attempt(async () => {
+    const answer = await zoneObject(env, zone).fetch("https://zone/unlock", { method: "POST", body: fence });
+    const text = await answer.text();
+    return answer.ok ? null : `${answer.status} ${text}`;
+  });
 }
 
 async function attempt(work) {

@@ -29,6 +29,7 @@ extern "C" {
         url: &str,
         method: &str,
         body: Option<&str>,
+        content_type: &str,
         deadline_ms: u32,
     ) -> Promise;
 
@@ -75,6 +76,12 @@ extern "C" {
 
     #[wasm_bindgen(js_name = askObject)]
     pub(super) fn ask_object(env: &JsValue, binding: &str, name: &str, question: &str) -> Promise;
+
+    #[wasm_bindgen(js_name = lockZone)]
+    pub(super) fn lock_zone(env: &JsValue, zone: &str) -> Promise;
+
+    #[wasm_bindgen(js_name = unlockZone)]
+    pub(super) fn unlock_zone(env: &JsValue, zone: &str, fence: &str) -> Promise;
 
     pub(super) fn enqueue(env: &JsValue, ids: &str, delay_seconds: u32) -> Promise;
 

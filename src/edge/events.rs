@@ -18,7 +18,7 @@ use super::isolate::{Isolate, database};
 use super::meter::Meter;
 use super::outbound::{CallerBody, Outbound};
 use super::recorder::Recorder;
-use super::world::EdgeWorld;
+use super::world::{EdgeWorld, unlock_zone};
 use crate::api::API_PREFIX;
 use crate::gateway::{
     After, Code, Finished, Gateway, Inbound, PREFIX, RawTarget, Reconciled, Refusal, Reply,
@@ -27,7 +27,7 @@ use crate::gateway::{
 use crate::jobs::{Engine, alarms};
 use crate::model::{RunId, Timestamp};
 use crate::oauth::TOKEN_PATH;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 
 #[event(start)]
 fn start() {
@@ -262,7 +262,7 @@ async fn route(
     }
     let reply = match path {
         "/healthz" => Reply::json(StatusCode::OK, r#"{"status":"ok"}"#.to_owned()),
-        "/readyz" => ready(isolate).await,
+        "/readyz" => ready(isolate, &gateway).await,
         "/errors" => Reply::Own {
             status: StatusCode::OK,
             body: codes_page(),
@@ -284,7 +284,7 @@ async fn route(
 }
 
 /// Whether calls can be served now, and what an operator should know.
-async fn ready(isolate: &Isolate) -> Reply<Response> {
+async fn ready(isolate: &Isolate, gateway: &Gateway<'_, D1, EdgeWorld>) -> Reply<Response> {
     let mut warnings = Vec::new();
     if isolate.settings.own.is_none() {
         warnings
@@ -299,10 +299,14 @@ async fn ready(isolate: &Isolate) -> Reply<Response> {
     let now = clock::now();
     let found = async {
         let snapshot = isolate.view.refresh(&isolate.store, now).await?;
-        alarms(&isolate.store, &snapshot.config.document, now).await
+        let alarms = alarms(&isolate.store, &snapshot.config.document, now).await?;
+        Ok::<_, StoreError>((alarms, gateway.credential_warnings(&snapshot, now).await))
     };
     let (status, word, alarms) = match found.await {
-        Ok(alarms) => (StatusCode::OK, "ready", alarms),
+        Ok((alarms, about_credential)) => {
+            warnings.extend(about_credential);
+            (StatusCode::OK, "ready", alarms)
+        }
         Err(error) => {
             console_error!("readyz: {error}");
             let word = "the store cannot be reached";
@@ -336,6 +340,9 @@ fn write_down(after: After, isolate: &Rc<Isolate>, context: &Context) {
             if let Err(error) = isolate.store.note_key_use(&[(key, at)]).await {
                 console_error!("note the use of key {key}: {error}");
             }
+        }),
+        After::Unlock(lease) => context.wait_until(async move {
+            unlock_zone(&isolate.env, &lease).await;
         }),
     }
 }

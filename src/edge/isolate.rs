@@ -50,7 +50,7 @@ impl Isolate {
     fn new(env: &Env) -> Result<Self, String> {
         let settings = Settings::try_from(read(env)).map_err(|error| error.to_string())?;
         let database = database(env)?;
-        for binding in ["BLOBS", "JWKS", "RUNS"] {
+        for binding in ["BLOBS", "JWKS", "RUNS", "ZONES"] {
             let value = Reflect::get(env.as_ref(), &binding.into());
             if !value.is_ok_and(|value| value.is_object()) {
                 return Err(format!("the binding {binding} is missing"));

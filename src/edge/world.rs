@@ -17,10 +17,10 @@ use super::outbound::{CallerBody, Outbound, fault, head_of, settle};
 use super::recorder::Recorder;
 use super::timezones::RuntimeZones;
 use crate::cron::TimeZones;
-use crate::gateway::{BodyFault, World};
+use crate::gateway::{BodyFault, Lease, LockFault, World};
 use crate::identity::{Issuers, KeySource, PublicKey, Published, Verifier, question};
 use crate::jobs::{Platform, PlatformError};
-use crate::model::{EntryId, RunId, Timestamp};
+use crate::model::{EntryId, RunId, Timestamp, ZoneId};
 use crate::upstream::{Answer, Client, DEADLINE_MS, Exchange, Fault, Head, Relay, Upstream};
 
 /// One request, or one invocation that works on runs.
@@ -73,7 +73,9 @@ impl Upstream for EdgeWorld {
         let (method, body) = (relay.method().as_str(), relay.body());
         let promise = match &self.caller {
             Some(caller) if self.relays_caller => {
-                caller.call.relay(&url, method, body, DEADLINE_MS)
+                caller
+                    .call
+                    .relay(&url, method, body, relay.content_type(), DEADLINE_MS)
             }
             _ => bridge::relay_own(&url, method, body, DEADLINE_MS),
         };
@@ -131,6 +133,28 @@ impl World for EdgeWorld {
             Some(caller) => caller.read(cap).await,
             None => Ok(Vec::new()),
         }
+    }
+
+    async fn lock_zone(&self, zone: ZoneId) -> Result<Lease, LockFault> {
+        self.meter.count();
+        let asked = clock::now();
+        let value = settle(bridge::lock_zone(self.env(), &zone.to_string())).await;
+        let said = value.as_string().ok_or(LockFault::Busy)?;
+        let numbers = said.split_once(' ').and_then(|(fence, waited)| {
+            Some((fence.parse::<u64>().ok()?, waited.parse::<i64>().ok()?))
+        });
+        let Some((fence, waited_ms)) = numbers else {
+            self.log(&format!("lock {zone}: {said}"));
+            return Err(LockFault::Unreachable);
+        };
+        // The turn began when the wait was over, and the wait began after it was asked for.
+        let since = asked.plus_ms(waited_ms);
+        Ok(Lease { zone, fence, since })
+    }
+
+    async fn unlock_zone(&self, lease: &Lease) {
+        self.meter.count();
+        unlock_zone(self.env(), lease).await;
     }
 
     async fn flush_events(&self) {
@@ -193,6 +217,15 @@ impl Platform for EdgeWorld {
 
     fn rate_limit(&self, response: &Response) -> Option<String> {
         bridge::header(response, "ratelimit")
+    }
+}
+
+/// Gives back the turn at the records of a zone.
+pub(super) async fn unlock_zone(env: &JsValue, lease: &Lease) {
+    let Lease { zone, fence, .. } = lease;
+    let promise = bridge::unlock_zone(env, &zone.to_string(), &fence.to_string());
+    if let Some(error) = settle(promise).await.as_string() {
+        worker::console_error!("unlock {zone}: {error}");
     }
 }
 

@@ -1,13 +1,17 @@
 //! Answers that are put together here: about the caller, and lists and records as far as the caller
 //! may see them.
 
+use http::StatusCode;
+
 use super::call::Authorized;
 use super::deps::{Gateway, World};
 use super::list::{Paging, Step as ListStep, Walk, page_of};
 use super::own::{self, AccountItem, IdItem, Own};
+use super::records::Shown;
 use super::refusal::{Code, Refusal};
-use crate::model::{AccountId, RecordName, Timestamp};
-use crate::policy::{Facts, Pushdown, RecordFacts, Visible};
+use crate::dns;
+use crate::model::{AccountId, Timestamp};
+use crate::policy::{Facts, Pushdown, Visible};
 use crate::store::Database;
 use crate::upstream::{Answer, Envelope, Exchange};
 
@@ -199,7 +203,14 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
         let now = targeted.call.received.arrived;
         let zone_name = self.zone_name_of(call).await?;
         let exchange = Exchange::get(targeted.checked.to_target());
-        let answer = successful(self.exchange(&exchange, calls).await?)?;
+        let answer = self.exchange(&exchange, calls).await?;
+        // One that is not there gets the same answer as one that may not be seen.
+        let is_absent = answer.head.status == StatusCode::NOT_FOUND;
+        let answer = if is_absent {
+            answer
+        } else {
+            successful(answer)?
+        };
         let body = answer.body.ok_or_else(|| {
             Refusal::new(
                 Code::UpstreamUnknown,
@@ -208,6 +219,7 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
         })?;
         let seen = Envelope::parse(&body)
             .and_then(|envelope| envelope.result)
+            .filter(|_| !is_absent)
             .is_some_and(|record| call.may_show(&record, &zone_name, now));
         let text = String::from_utf8(body).ok().filter(|_| seen);
         text.ok_or_else(|| {
@@ -221,6 +233,39 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
             )
             .into()
         })
+    }
+
+    /// A zone file of the records that the caller may see.
+    pub(super) async fn filtered_export(
+        &self,
+        call: &Authorized<'_>,
+        calls: &mut u32,
+    ) -> Result<String, Failed> {
+        let targeted = &call.call;
+        let now = targeted.call.received.arrived;
+        let zone_name = self.zone_name_of(call).await?;
+        let list = targeted.checked.path.trim_end_matches("/export");
+        let paging = Paging::read(None, 1)?;
+        let walk = Walk::new(list, None, &[], paging, RECORDS_PER_PAGE, None);
+        let (mut records, mut unreadable) = (Vec::new(), None);
+        self.walk(walk, calls, |item| {
+            if call.may_show(item, &zone_name, now) {
+                match dns::Record::from_api(item.get()) {
+                    Ok(record) => records.push(record),
+                    Err(error) => unreadable = Some(error),
+                }
+            }
+            false
+        })
+        .await?;
+        match unreadable {
+            None => Ok(dns::to_bind(&zone_name, &records)),
+            Some(error) => Err(Refusal::new(
+                Code::UpstreamUnknown,
+                format!("Cloudflare lists a record that cannot be exported: {error}."),
+            )
+            .into()),
+        }
     }
 
     async fn zone_name_of(&self, call: &Authorized<'_>) -> Result<String, Refusal> {
@@ -240,26 +285,10 @@ impl Authorized<'_> {
         zone_name: &str,
         now: Timestamp,
     ) -> bool {
-        #[derive(serde::Deserialize)]
-        struct Record {
-            name: String,
-            #[serde(rename = "type")]
-            kind: String,
-            content: Option<String>,
-            proxied: Option<bool>,
-        }
         // What cannot be judged is not shown.
-        let Ok(record) = serde_json::from_str::<Record>(item.get()) else {
+        let facts = Shown::read(item).and_then(|record| record.facts(zone_name));
+        let Some(facts) = facts else {
             return false;
-        };
-        let Ok(name) = RecordName::canonical(&record.name, zone_name) else {
-            return false;
-        };
-        let facts = RecordFacts {
-            name,
-            kind: record.kind,
-            content: record.content,
-            proxied: record.proxied,
         };
         let request = self
             .call

@@ -4,6 +4,7 @@
 use super::call::{Authorized, Step, Targeted};
 use super::deps::{Gateway, World};
 use super::own;
+use super::records::{are_looked_up, own_record};
 use super::refusal::{Code, Refusal};
 use crate::config::document::Effect;
 use crate::model::Timestamp;
@@ -19,6 +20,8 @@ pub(super) enum Plan {
     FilteredRecords,
     /// A record shown if the caller may see it.
     JudgedRecord,
+    /// A zone file of the records that the caller may see.
+    FilteredExport,
     /// Handed through; a body that was judged is sent as written again.
     Relay(Permit),
 }
@@ -32,7 +35,7 @@ pub(super) struct Ruling {
 
 impl<D: Database, W: World> Gateway<'_, D, W> {
     /// Step 4.
-    pub(super) fn authorize<'a>(&self, call: Targeted<'a>) -> Step<Authorized<'a>> {
+    pub(super) fn authorize<'a>(&self, mut call: Targeted<'a>) -> Step<Authorized<'a>> {
         let now = call.call.received.arrived;
         let policy = call.policy();
         let Ruling { decision, plan } = self.rule(&call, policy, call.call.caller.principal, now);
@@ -62,6 +65,13 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
                     grant.as_deref().unwrap_or("the grants on single records")
                 ),
             };
+            let action = call
+                .edits
+                .as_ref()
+                .and_then(|edits| edits.action(call.call.verb.method));
+            if let Some(action) = action {
+                call.action = action;
+            }
             return Ok(Authorized {
                 call,
                 plan,
@@ -81,9 +91,8 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
     /// before sending.
     ///
     /// A list or read of records whose grants are limited to some records goes ahead, and each
-    /// record that comes back is judged. A write by id is judged without its body: what it would do
-    /// to the record is seen only by looking that up, so a grant limited to some records does not
-    /// reach it.
+    /// record that comes back is judged. A write of records is judged by what it does to each of those
+    /// that were looked up; as long as they were not, a grant limited to some does not reach it.
     pub(super) fn rule(
         &self,
         call: &Targeted<'_>,
@@ -104,17 +113,27 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
                 .then_some(Plan::Own(own)),
             };
         }
-        let is_by_id =
-            resolved.is_some_and(|resolved| resolved.params.get_named("dns_record_id").is_some());
+        if let Some(edits) = &call.edits {
+            let request = Request {
+                principal,
+                ..call.request(Facts::Unread, now)
+            };
+            let decision = edits.decide(policy, &request);
+            return Ruling {
+                decision,
+                plan: decision.permit().map(Plan::Relay),
+            };
+        }
         let request = Request {
             principal,
             is_own: self.touches_own_resource(call),
-            ..call.request(call.facts(is_by_id), now)
+            ..call.request(call.facts(), now)
         };
         let decision = policy.decide(&request);
         let filter = match resolved.map(|resolved| resolved.operation.name()) {
             Some("dns-records-for-a-zone-list-dns-records") => Some(Plan::FilteredRecords),
             Some("dns-records-for-a-zone-dns-record-details") => Some(Plan::JudgedRecord),
+            Some("dns-records-for-a-zone-export-dns-records") => Some(Plan::FilteredExport),
             _ => None,
         };
         let plan = match filter {
@@ -126,6 +145,13 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
 
     fn denial(&self, call: &Targeted<'_>, decision: &Decision, now: Timestamp) -> Refusal {
         let policy = call.policy();
+        let (name, action) = (call.call.name(), call.action.infinitive());
+        if let Some(edits) = &call.edits {
+            let request = call.request(Facts::Unread, now);
+            if let Some(refusal) = edits.refusal(policy, &request, name, action) {
+                return refusal;
+            }
+        }
         let is_own = self.touches_own_resource(call);
         let code = match (decision.effect, decision.reason) {
             (Effect::Approve, _) => Code::ApprovalRequired,
@@ -135,16 +161,12 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
             _ => Code::Denied,
         };
         if is_own {
-            let name = call.call.name();
-            let action = call.action.infinitive();
-            return Refusal::new(
+            return Refusal {
                 code,
-                format!(
-                    "{name} may not {action}: it belongs to this Zonekeeper itself; only a grant that names the operation id reaches it."
-                ),
-            );
+                ..own_record("", name, action)
+            };
         }
-        let request = call.request(call.facts(false), now);
+        let request = call.request(call.facts(), now);
         let mut message = policy.explain(&request, decision);
         if !message.ends_with('.') {
             message.push('.');
@@ -153,7 +175,11 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
             && call.is_write()
             && policy.record_conditions(&call.request(Facts::Unread, now))
         {
-            message.push_str(" Changing records by id, in batches, by import or export is not built yet for a grant that is limited to some records.");
+            message.push_str(if are_looked_up(call) {
+                " Which records it changes is looked up, and decides, when the call is made."
+            } else {
+                " What it does to which records cannot be seen beforehand, so a grant that is limited to some records does not reach it."
+            });
         }
         Refusal::new(code, message)
     }

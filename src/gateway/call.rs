@@ -9,11 +9,12 @@ use super::authorize::Plan;
 use super::carry::Acting;
 use super::inbound::{Inbound, Verb};
 use super::judge::{self, Judgement, OwnedFacts, Surroundings};
+use super::records::Edits;
 use super::refusal::{Code, Refusal};
 use super::target::{Checked, NonCanonical, PREFIX, RawTarget, check, query_param};
 use super::view::{Caller, Snapshot};
 use crate::audit::{Action, What, Who, describe};
-use crate::catalog::{BodyClass, Deprecation, Judged, Method, Scope};
+use crate::catalog::{BodyClass, Deprecation, Family, Judged, Method, Resolved, Scope};
 use crate::cron::TimeZones;
 use crate::identity::CredentialError;
 use crate::model::json::Json;
@@ -55,6 +56,14 @@ pub(super) struct Targeted<'a> {
     /// Grants found to be used up while the call was decided.
     pub(super) used_up: Vec<GrantId>,
     pub(super) action: Action,
+    /// What it does to which DNS records, where anything depends on that.
+    pub(super) edits: Option<Edits>,
+    /// The form that is sent in place of an upload that was judged.
+    pub(super) upload: Option<String>,
+    /// Until when it must be sent, where it is its turn at the records of the zone.
+    pub(super) send_by: Option<Timestamp>,
+    /// Calls made upstream before it was decided.
+    pub(super) upstream_calls: u32,
 }
 
 /// A call the policy allows.
@@ -74,6 +83,7 @@ pub(super) struct Stopped {
     pub(super) what: What,
     pub(super) decision: &'static str,
     pub(super) grant: Option<String>,
+    pub(super) upstream_calls: u32,
 }
 
 /// A refusal of a boxed call, as most are rare and large.
@@ -132,6 +142,7 @@ impl<'a> Received<'a> {
             what: self.unresolved(),
             decision: "deny",
             grant: None,
+            upstream_calls: 0,
         })
     }
 }
@@ -173,6 +184,10 @@ impl<'a> Authenticated<'a> {
             zone,
             judgement: None,
             action,
+            edits: None,
+            upload: None,
+            send_by: None,
+            upstream_calls: 0,
         })
     }
 
@@ -200,6 +215,7 @@ impl<'a> Authenticated<'a> {
             what: self.received.unresolved(),
             decision: "deny",
             grant: None,
+            upstream_calls: 0,
         })
     }
 }
@@ -240,12 +256,26 @@ impl Targeted<'_> {
             .reads_body(&self.request(self.named.facts(), self.call.received.arrived))
     }
 
-    /// Judges a body that was read, in the zone called `zone_name` where that is known.
+    /// Whether some grant opens the call, as far as that can be told without its body.
+    pub(super) fn may_be_allowed(&self) -> bool {
+        let request = self.request(Facts::Unread, self.call.received.arrived);
+        self.policy().decide(&request).is_allowed()
+    }
+
+    /// Whether it is about DNS records.
+    pub(super) fn is_about_records(&self) -> bool {
+        let resolved = self.checked.resolved.as_ref();
+        resolved.is_some_and(|resolved| resolved.operation.family() == Family::Dns)
+    }
+
+    /// Judges a body that was read, in the zone called `zone_name` where that is known, which may hold
+    /// a host name of Zonekeeper's own.
     pub(super) fn judge(
         &self,
         judged: Judged,
         body: Json,
         zone_name: Option<&str>,
+        holds_own: bool,
     ) -> Result<Judgement, Refusal> {
         let scope = zone_name
             .map(str::to_owned)
@@ -253,13 +283,16 @@ impl Targeted<'_> {
             .unwrap_or_else(|| "the account".to_owned());
         let resolved = self.checked.resolved.as_ref();
         let credential = self.call.received.inbound.credentials.credential();
+        let conditioned = self.is_conditioned();
         let around = Surroundings {
             path: &self.checked.path,
             zone_name,
             scope: &scope,
+            zone_id: resolved.and_then(Resolved::zone),
             record_id: resolved.and_then(|resolved| resolved.params.get_named("dns_record_id")),
             named: &self.named,
-            conditioned: self.is_conditioned(),
+            conditioned,
+            strict: conditioned || holds_own,
             credential: credential.map_or("", crate::identity::Credential::expose),
         };
         judge::judge(judged, body, &around)
@@ -288,24 +321,27 @@ impl Targeted<'_> {
         }
     }
 
-    /// What was read of the body; nothing when `is_by_id`.
-    pub(super) fn facts(&self, is_by_id: bool) -> Facts<'_> {
+    /// What was read of the body.
+    pub(super) fn facts(&self) -> Facts<'_> {
         match self.judgement.as_ref().map(|judgement| &judgement.facts) {
-            Some(OwnedFacts::Record(_)) if is_by_id => Facts::Unread,
             None | Some(OwnedFacts::None) => self.named.facts(),
             Some(facts) => facts.facts(),
         }
     }
 
-    /// The name of the DNS record the body describes: canonical, or as written where the zone's
-    /// name is not known.
-    pub(super) fn record_name(&self) -> Option<&str> {
+    /// Name and type that the body gives a DNS record; the name is canonical, or as written where that
+    /// of the zone is not known.
+    pub(super) fn record_name(&self) -> Option<(&str, &str)> {
         let judgement = self.judgement.as_ref()?;
-        match &judgement.facts {
+        let kind = judgement.body.get("type").and_then(Json::as_str);
+        let name = match &judgement.facts {
             OwnedFacts::Record(Some(record)) => Some(record.name.as_str()),
-            OwnedFacts::Record(None) => judgement.body.get("name")?.as_str(),
+            OwnedFacts::Record(None) | OwnedFacts::Drafts(_) => {
+                judgement.body.get("name")?.as_str()
+            }
             _ => None,
-        }
+        };
+        Some((name?, kind.unwrap_or_default()))
     }
 
     /// Whether the call may change something; what the catalogue does not know may.
@@ -352,6 +388,7 @@ impl Targeted<'_> {
             what: self.what(),
             decision: "deny",
             grant: None,
+            upstream_calls: self.upstream_calls,
         })
     }
 }

@@ -126,20 +126,26 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
             zones: self.world,
         };
         let arrived = received.arrived;
+        let mut held = None;
         let steps = async {
             let verb = supported(&received)?;
             let call = self.authenticate(received, verb).await?;
             let call = self.target(call).await?;
+            let call = self.look_up_records(call, &mut held).await?;
             let call = self.authorize(call)?;
             self.take_uses(call).await
         };
         match steps.await {
             Ok(call) => {
-                let is_partial = matches!(call.plan, Plan::FilteredRecords);
-                let finished = self.execute(call).await;
+                let is_partial = matches!(call.plan, Plan::FilteredRecords | Plan::FilteredExport);
+                let mut finished = self.execute(call).await;
+                finished.give_back(held);
                 self.ended(finished, is_partial).await
             }
             Err(stopped) => {
+                if let Some(lease) = &held {
+                    self.world.unlock_zone(lease).await;
+                }
                 let refusal = stopped.refusal.clone();
                 if refusal.status().is_server_error() {
                     return Carried::Unsent {
@@ -213,6 +219,7 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
                     });
                 }
                 After::Event(event) => events.push(*event),
+                After::Unlock(lease) => self.world.unlock_zone(&lease).await,
                 After::KeyUse(..) => {}
             }
         }

@@ -3,13 +3,14 @@
 use http::StatusCode;
 
 use super::view::View;
+use super::zone_lock::{Lease, LockFault};
 use crate::audit::{Event, OutcomeRow};
 use crate::cron::TimeZones;
 use crate::identity::{Issuers, KeyId, Verifier};
-use crate::model::{EntryId, Timestamp};
+use crate::model::{EntryId, Timestamp, ZoneId};
 use crate::settings::Settings;
 use crate::store::Store;
-use crate::upstream::Upstream;
+use crate::upstream::{DEADLINE_MS, Outcome, Upstream};
 
 /// Why the caller's body could not be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +43,15 @@ pub trait World: Upstream + TimeZones + Issuers + Verifier {
     /// # Errors
     /// [`BodyFault`] when it cannot be had whole.
     async fn caller_body(&self, cap: usize) -> Result<Vec<u8>, BodyFault>;
+
+    /// Waits for the turn at the records of a zone.
+    ///
+    /// # Errors
+    /// [`LockFault`] when it does not come.
+    async fn lock_zone(&self, zone: ZoneId) -> Result<Lease, LockFault>;
+
+    /// Gives a turn back. Should that fail, it ends by itself.
+    async fn unlock_zone(&self, lease: &Lease);
 
     /// Stores the events that wait for their batch, so that a query sees them.
     async fn flush_events(&self);
@@ -125,6 +135,8 @@ pub enum After {
     Event(Box<Event>),
     /// A key was used.
     KeyUse(KeyId, Timestamp),
+    /// The turn at the records of a zone is over.
+    Unlock(Lease),
 }
 
 /// A call that was carried out or refused.
@@ -134,4 +146,18 @@ pub struct Finished<R> {
     pub reply: Reply<R>,
     /// What is written down after that.
     pub after: Vec<After>,
+}
+
+impl<R> Finished<R> {
+    /// Gives back the turn at the records of a zone, unless the call was not answered in time, so that
+    /// Cloudflare may be at work on it for a while yet: then the turn ends by itself, when that is over.
+    pub(super) fn give_back(&mut self, held: Option<Lease>) {
+        let is_late = |row: &OutcomeRow| {
+            row.outcome == Outcome::Unknown && row.duration_ms >= i64::from(DEADLINE_MS)
+        };
+        let mut after = self.after.iter();
+        let is_open = after.any(|after| matches!(after, After::Outcome(row) if is_late(row)));
+        self.after
+            .extend(held.filter(|_| !is_open).map(After::Unlock));
+    }
 }

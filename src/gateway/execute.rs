@@ -114,6 +114,7 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
             Sent::Refused { refusal, .. } => {
                 let stopped = Stopped {
                     grant: call.grant.clone(),
+                    upstream_calls: calls,
                     ..*call.call.stop(refusal)
                 };
                 self.refuse(stopped, received.origin, received.arrived)
@@ -175,7 +176,7 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
                 after: vec![After::Outcome(row)],
             };
         }
-        let mut calls = 0;
+        let mut calls = call.call.upstream_calls;
         let sent = self.send(call, &mut calls).await; // (3)
         #[cfg(feature = "faults")]
         self.world.fault_point("after_send").await;
@@ -305,6 +306,16 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
     /// while, and what holds now still allows it.
     async fn check_again(&self, call: &Authorized<'_>, id: EntryId) -> Result<(), Refusal> {
         self.decide_again(call).await?;
+        if call
+            .call
+            .send_by
+            .is_some_and(|send_by| self.world.now() > send_by)
+        {
+            return Err(Refusal::new(
+                Code::StoreUnavailable,
+                "It took too long to look the records up, so nothing was sent to Cloudflare; try again.",
+            ));
+        }
         if self.world.now().ms_since(id.time()) > SEND_WITHIN_MS {
             return Err(Refusal::new(
                 Code::StoreUnavailable,
@@ -378,15 +389,25 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
         call: &Authorized<'_>,
         calls: &mut u32,
     ) -> Result<Sent<W::Response>, Fault> {
+        let mut content_type = "application/json";
         let result = match &call.plan {
             Plan::Own(own) => self.answer_about_caller(call, *own, calls).await,
             Plan::FilteredRecords => self.filtered_records(call, calls).await,
+            Plan::FilteredExport => {
+                content_type = "text/plain; charset=utf-8";
+                self.filtered_export(call, calls).await
+            }
             Plan::JudgedRecord => self.judged_record(call, calls).await,
             Plan::Relay(permit) => return self.relay(call, *permit, calls).await,
         };
         Ok(match result {
             Ok(body) => Sent::Answer {
-                reply: Reply::json(StatusCode::OK, body),
+                reply: Reply::Own {
+                    status: StatusCode::OK,
+                    body,
+                    content_type,
+                    retry_after_secs: None,
+                },
                 status: StatusCode::OK,
                 outcome: Outcome::Confirmed,
                 cf_ray: None,

@@ -9,6 +9,7 @@ mod answer;
 mod authorize;
 mod call;
 mod carry;
+mod credential;
 mod deps;
 mod execute;
 mod inbound;
@@ -20,11 +21,13 @@ mod pipeline;
 mod preview;
 mod protect;
 mod reconcile;
+mod records;
 mod refusal;
 mod relay;
 mod target;
 mod uses;
 mod view;
+mod zone_lock;
 
 pub use carry::{Acting, Carried};
 pub use deps::{After, BodyFault, Finished, Gateway, Reply, World};
@@ -39,6 +42,10 @@ pub use reconcile::{Reconciled, reconcile};
 pub use refusal::{CODES, Code, CodeInfo, Refusal, codes_page};
 pub use target::{NonCanonical, PREFIX, RawTarget, below_prefix, check, query_param, split_url};
 pub use view::{Caller, MAX_AGE_MS, Snapshot, View, is_root_key};
+pub use zone_lock::{
+    Command, LOCK_LEASE_MS, LOCK_SEND_WITHIN_MS, LOCK_WAIT_MS, Lease, LockFault, Ticket, Turn,
+    ZoneLock,
+};
 
 #[cfg(feature = "faults")]
 pub use inbound::FAULT_HEADER;

@@ -20,8 +20,10 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
     /// 3. Resolve the operation: a target with two readings is 400, an unknown operation goes on as
     ///    such and is denied unless a grant names it. Read the body where policy has to: 400 if it
     ///    is malformed, 413 if too large, 408 if too slow.
-    /// 4. Decide: a denial is 403 and names the rule, as is a missing approval. A grant that counts is
-    ///    used once: 403 when it is used up, 429 when it was used too often lately.
+    /// 4. Decide: a denial is 403 and names the rule, as is a missing approval. A write of DNS records
+    ///    by id or in bulk waits for its turn before that (503 if that does not come), and where anything
+    ///    depends on the records they are looked up (502 if that fails). A grant that counts is used once:
+    ///    403 when it is used up, 429 when it was used too often lately.
     /// 5. Record the intent of a write, send, record the outcome. A write of unknown outcome is 502
     ///    and says so.
     pub async fn serve(
@@ -39,17 +41,21 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
             zones: self.world,
         };
         let arrived = received.arrived;
+        let mut held = None;
         let steps = async {
             let verb = supported(&received)?; // (1)
             let call = self.authenticate(received, verb).await?; // (2)
             let call = self.target(call).await?; // (3)
+            let call = self.look_up_records(call, &mut held).await?;
             let call = self.authorize(call)?; // (4)
             self.take_uses(call).await
         };
-        match steps.await {
+        let mut finished = match steps.await {
             Ok(call) => self.execute(call).await, // (5)
             Err(stopped) => self.refuse(*stopped, origin, arrived).await,
-        }
+        };
+        finished.give_back(held);
+        finished
     }
 
     /// Step 2.
@@ -105,8 +111,17 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
     }
 
     async fn judge(&self, call: &Targeted<'_>, judged: Judged) -> Result<Judgement, Refusal> {
+        judge::check_content_type(call.call.received.inbound.content_type)?;
+        let json = judge::read_json(&self.body(call).await?)?;
+        let zone = self.judged_zone(call).await?;
+        let zone_name = zone.as_ref().map(|(name, _)| name.as_str());
+        let holds_own = zone.as_ref().is_some_and(|(_, holds_own)| *holds_own);
+        call.judge(judged, json, zone_name, holds_own)
+    }
+
+    /// The body of a call that is judged.
+    pub(super) async fn body(&self, call: &Targeted<'_>) -> Result<Vec<u8>, Refusal> {
         let inbound = call.call.received.inbound;
-        judge::check_content_type(inbound.content_type)?;
         let too_large = || {
             Refusal::new(
                 Code::BodyTooLarge,
@@ -126,7 +141,7 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
             Some(body) => Ok(body.unwrap_or_default().as_bytes().to_vec()),
             None => self.world.caller_body(JUDGED_BODY_CAP).await,
         };
-        let bytes = bytes.map_err(|fault| match fault {
+        bytes.map_err(|fault| match fault {
             BodyFault::TooLarge => too_large(),
             BodyFault::TimedOut => {
                 Refusal::new(Code::BodyTimeout, "The body did not arrive in time.")
@@ -135,16 +150,7 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
                 Code::MalformedBody,
                 "The body broke off or is not encoded as it says.",
             ),
-        })?;
-        let json = judge::read_json(&bytes)?;
-        let zone_name = match call.zone {
-            Some(zone) if call.is_conditioned() => {
-                Some(self.zone_name(&call.call.snapshot, zone).await?)
-            }
-            Some(zone) => self.known_zone_name(&call.call.snapshot, zone),
-            None => None,
-        };
-        call.judge(judged, json, zone_name.as_deref())
+        })
     }
 
     /// The zone's name if it is known without asking.
@@ -197,6 +203,7 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
             what,
             decision,
             grant,
+            upstream_calls,
         } = stopped;
         let now = self.world.now();
         let is_known = who.principal.is_some();
@@ -206,6 +213,7 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
             reason: refusal.message.clone(),
             status: refusal.status().as_u16(),
             duration_ms: now.ms_since(arrived),
+            upstream_calls,
             ..Event::of(self.world.entry_id(now), who, what)
         };
         let mut after = Vec::new();

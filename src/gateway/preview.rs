@@ -116,8 +116,11 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
                     let zone_name = call
                         .zone
                         .and_then(|zone| self.known_zone_name(&call.call.snapshot, zone));
+                    let holds_own = zone_name
+                        .as_deref()
+                        .is_some_and(|name| self.holds_own(name));
                     match judge::read_json(body.as_bytes())
-                        .and_then(|json| call.judge(judged, json, zone_name.as_deref()))
+                        .and_then(|json| call.judge(judged, json, zone_name.as_deref(), holds_own))
                     {
                         Ok(judgement) => Ok(call.with(judgement)),
                         Err(refusal) => Err(call.stop(refusal)),

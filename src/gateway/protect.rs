@@ -5,6 +5,7 @@
 use super::call::Targeted;
 use super::deps::{Gateway, World};
 use super::judge::OwnedFacts;
+use super::records::is_own;
 use crate::catalog::{Family, Method, phase_reroutes};
 use crate::policy::Resource;
 use crate::store::Database;
@@ -22,11 +23,9 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
                 .iter()
                 .any(|name| name.eq_ignore_ascii_case(value))
         });
-        let is_own_record = call.record_name().is_some_and(|name| {
-            let name = name.trim_end_matches('.');
-            own.hostnames
-                .iter()
-                .any(|host| host.eq_ignore_ascii_case(name))
+        let is_own_record = call.record_name().is_some_and(|(name, kind)| {
+            let name = name.trim_end_matches('.').to_ascii_lowercase();
+            is_own(&own.hostnames, &name, kind)
         });
         let judged = call.judgement.as_ref();
         let takes_host = judged.is_some_and(|judgement| {

@@ -1,9 +1,10 @@
 //! Handing a call through, and reads of our own: sent, tried again where that is safe, classified,
 //! searched for our credentials.
 
-use super::call::Authorized;
+use super::call::{Authorized, Targeted};
 use super::deps::{Gateway, Reply, World};
 use super::execute::Sent;
+use super::records::MULTIPART;
 use super::refusal::{Code, Refusal};
 use crate::catalog::Method;
 use crate::policy::Permit;
@@ -67,12 +68,16 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
         let targeted = &call.call;
         let method = targeted.call.verb.method;
         let given = targeted.call.received.acting.and_then(|acting| acting.body);
-        let body = targeted
-            .judgement
-            .as_ref()
-            .map(|judgement| judgement.body.write())
-            .or_else(|| given.map(str::to_owned));
-        let relay = Relay::new(permit, method, targeted.checked.to_target(), body);
+        let target = targeted.checked.to_target();
+        let relay = if let Some(upload) = &targeted.upload {
+            Relay::new(permit, method, target, Some(upload.clone())).of_type(MULTIPART)
+        } else {
+            let judged = targeted.judgement.as_ref();
+            let body = judged
+                .map(|judgement| judgement.body.write())
+                .or_else(|| given.map(str::to_owned));
+            Relay::new(permit, method, target, body)
+        };
         let is_read = !targeted.is_write() && method == Method::Get;
         #[cfg(feature = "faults")]
         if !is_read && self.world.is_planted("send_twice") {
@@ -96,10 +101,10 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
                 None => break ended,
             }
         };
+        let is_judged = targeted.judgement.is_some() || targeted.edits.is_some();
         Ok(match ended? {
-            (head, response) if head.status.is_success() && targeted.judgement.is_some() => {
-                self.relay_judged(head, response, targeted.deprecation())
-                    .await
+            (head, response) if head.status.is_success() && is_judged => {
+                self.relay_judged(targeted, head, response).await
             }
             (head, response) if head.status.is_success() => Sent::Answer {
                 outcome: classify(head.status, None, head.retry_after_secs),
@@ -120,12 +125,12 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
     }
 
     /// A 2xx answer to a call whose body was judged: read, because only its envelope says whether
-    /// the call was carried out.
+    /// the call was carried out. Of records that were looked up the result must be what was allowed.
     async fn relay_judged(
         &self,
+        call: &Targeted<'_>,
         head: Head,
         response: W::Response,
-        deprecated: Option<String>,
     ) -> Sent<W::Response> {
         let body = self.world.read(&response, BUFFERED_ANSWER_CAP).await;
         let envelope = body.as_deref().and_then(Envelope::parse);
@@ -142,16 +147,55 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
                 cf_ray: head.cf_ray,
             };
         };
+        let outcome = classify(head.status, Some(&envelope), head.retry_after_secs);
+        let verified = call
+            .edits
+            .as_ref()
+            .filter(|_| outcome == Outcome::Confirmed);
+        let verified = verified.map_or(Ok(()), |edits| edits.verify(envelope.result.as_deref()));
+        if let Err(how) = verified {
+            return self.changed_meanwhile(call, &how, head.cf_ray);
+        }
         Sent::Answer {
             status: head.status,
-            outcome: classify(head.status, Some(&envelope), head.retry_after_secs),
+            outcome,
             cf_ray: head.cf_ray,
             detail: Some(envelope.describe_errors()).filter(|text| !text.is_empty()),
             reply: Reply::Relayed {
                 response,
                 body: Some(body),
-                deprecated,
+                deprecated: call.deprecation(),
             },
+        }
+    }
+
+    /// The call was carried out on something else than was looked up: somebody changed it past the
+    /// gateway. The answer may show what the caller may not see.
+    fn changed_meanwhile(
+        &self,
+        call: &Targeted<'_>,
+        how: &str,
+        cf_ray: Option<String>,
+    ) -> Sent<W::Response> {
+        let refusal = Refusal::new(
+            Code::UpstreamUnknown,
+            format!(
+                "Cloudflare carried out {}'s call to {}, but what came of it is not what was allowed: somebody changed the records past this Zonekeeper at the same time. The answer is withheld; look at the records.",
+                call.call.name(),
+                call.action.infinitive()
+            ),
+        );
+        self.world.log(&format!(
+            "ALARM: toctou_detected: {} did {}: {how}",
+            call.call.name(),
+            call.action.infinitive()
+        ));
+        Sent::Answer {
+            reply: Reply::json(refusal.status(), refusal.body(call.call.received.origin)),
+            status: refusal.status(),
+            outcome: Outcome::Confirmed,
+            cf_ray,
+            detail: Some(format!("toctou_detected: {how}")),
         }
     }
 

@@ -9,7 +9,7 @@ use super::deps::{Gateway, World};
 use super::refusal::{Code, Refusal};
 use crate::catalog::Method;
 use crate::model::json::Json;
-use crate::policy::{Counts, GrantId};
+use crate::policy::{Counts, Facts, GrantId};
 use crate::store::{Counted, Database, Use, WithoutRoom};
 
 impl<D: Database, W: World> Gateway<'_, D, W> {
@@ -21,8 +21,11 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
             // What is about the caller itself, or filtered by what it may see, takes no grant.
             let counted = if matches!(call.plan, Plan::Own(_)) {
                 Vec::new()
+            } else if let Some(edits) = &targeted.edits {
+                let request = targeted.request(Facts::Unread, now);
+                edits.counted(targeted.policy(), &request)
             } else {
-                let request = targeted.request(targeted.facts(false), now);
+                let request = targeted.request(targeted.facts(), now);
                 targeted.policy().counted(&request)
             };
             let uses = uses(targeted, &counted);

@@ -6,7 +6,7 @@
 //! INVARIANT: only values are kept here, never a future or stream of some request.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use crate::audit::key_credential;
@@ -139,6 +139,7 @@ pub struct View {
     keys: RefCell<BTreeMap<KeyId, HeldKey>>,
     zone_names: RefCell<BTreeMap<ZoneId, String>>,
     ruleset_phases: RefCell<BTreeMap<String, String>>,
+    credential_groups: RefCell<Option<(Timestamp, BTreeSet<String>)>>,
     refresh_sent_at: RefCell<Option<Timestamp>>,
     issuer_keys: KeyRing,
 }
@@ -406,6 +407,21 @@ impl View {
             phases.clear();
         }
         phases.insert(id, phase);
+    }
+
+    /// The permission groups of the upstream token, as learnt less than `max_age_ms` ago.
+    #[must_use]
+    pub fn credential_groups(&self, now: Timestamp, max_age_ms: i64) -> Option<BTreeSet<String>> {
+        let held = self.credential_groups.borrow();
+        let (at, groups) = held.as_ref()?;
+        (0..max_age_ms)
+            .contains(&now.ms_since(*at))
+            .then(|| groups.clone())
+    }
+
+    /// Keeps the permission groups of the upstream token.
+    pub fn learn_credential_groups(&self, groups: BTreeSet<String>, now: Timestamp) {
+        *self.credential_groups.borrow_mut() = Some((now, groups));
     }
 
     /// Forgets everything, so that the next call reads anew: after a change made by this isolate.

@@ -83,6 +83,7 @@ pub struct Relay {
     method: Method,
     target: String,
     body: Option<String>,
+    content_type: &'static str,
 }
 
 impl Relay {
@@ -94,7 +95,21 @@ impl Relay {
             method,
             target,
             body,
+            content_type: "application/json",
         }
+    }
+
+    /// The same with a body of another type than JSON.
+    #[must_use]
+    pub fn of_type(mut self, content_type: &'static str) -> Self {
+        self.content_type = content_type;
+        self
+    }
+
+    /// The type of the body that is sent in place of the caller's.
+    #[must_use]
+    pub const fn content_type(&self) -> &'static str {
+        self.content_type
     }
 
     /// The method.

@@ -213,7 +213,8 @@ impl Harness {
         self.next_door(async |gateway| self.motor.tick(gateway, at).await.unwrap());
     }
 
-    fn next_door(&self, act: impl AsyncFnOnce(LabGateway<'_>)) {
+    /// Another isolate does something while the first one is in the middle of something.
+    pub(crate) fn next_door(&self, act: impl AsyncFnOnce(LabGateway<'_>)) {
         let from = self.outside.injector.count();
         self.event_of(&self.neighbour, act);
         let effects = self.outside.injector.count() - from;

@@ -397,6 +397,10 @@ impl Keeper {
                     block_on(self.store.record_events(std::slice::from_ref(event)))
                 }
                 After::KeyUse(key, at) => block_on(self.store.note_key_use(&[(*key, *at)])),
+                After::Unlock(lease) => {
+                    block_on(self.world.unlock_zone(lease));
+                    Ok(())
+                }
             };
         }
     }

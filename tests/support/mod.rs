@@ -3,6 +3,7 @@
 
 pub(crate) mod database;
 pub(crate) mod exchange;
+pub(crate) mod gate;
 pub(crate) mod harness;
 pub(crate) mod issuers;
 pub(crate) mod keeper;

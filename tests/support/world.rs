@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use zonekeeper::cron::TimeZones;
-use zonekeeper::gateway::{BodyFault, World};
+use zonekeeper::gateway::{BodyFault, Lease, LockFault, World};
 use zonekeeper::identity::{Issuers, KeySource, PublicKey, Published, Verifier};
 use zonekeeper::jobs::{Platform, PlatformError};
-use zonekeeper::model::{EntryId, EntryIds, RunId, Timestamp};
+use zonekeeper::model::{EntryId, EntryIds, RunId, Timestamp, ZoneId};
 use zonekeeper::upstream::{Answer, Client, Exchange, Fault, Head, Relay, Upstream};
 
 use super::issuers::{self, SimIssuers};
@@ -59,6 +59,11 @@ pub(crate) struct FakeWorld {
     blobs: RefCell<BTreeMap<String, Vec<u8>>>,
     sent: RefCell<Vec<RunId>>,
     issuers: RefCell<SimIssuers>,
+    fence: Cell<u64>,
+    /// The turns that were not given back.
+    pub(crate) held: RefCell<Vec<u64>>,
+    /// Why there is no turn at a zone's records, if there is none.
+    pub(crate) lock_fault: Cell<Option<LockFault>>,
 }
 
 impl FakeWorld {
@@ -76,6 +81,9 @@ impl FakeWorld {
             logs: RefCell::default(),
             blobs: RefCell::default(),
             sent: RefCell::default(),
+            fence: Cell::default(),
+            held: RefCell::default(),
+            lock_fault: Cell::default(),
         }
     }
 
@@ -197,6 +205,21 @@ impl World for FakeWorld {
             return Err(BodyFault::TooLarge);
         }
         Ok(body)
+    }
+
+    async fn lock_zone(&self, zone: ZoneId) -> Result<Lease, LockFault> {
+        if let Some(fault) = self.lock_fault.get() {
+            return Err(fault);
+        }
+        self.fence.set(self.fence.get() + 1);
+        let fence = self.fence.get();
+        self.held.borrow_mut().push(fence);
+        let since = self.now();
+        Ok(Lease { zone, fence, since })
+    }
+
+    async fn unlock_zone(&self, lease: &Lease) {
+        self.held.borrow_mut().retain(|fence| *fence != lease.fence);
     }
 
     async fn flush_events(&self) {}

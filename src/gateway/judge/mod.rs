@@ -1,7 +1,7 @@
 //! Bodies that matter: read strictly, turned into what policy and the audit log need to know, and
 //! written again, so that Cloudflare cannot read them differently.
 
-mod dns;
+pub(super) mod dns;
 mod named;
 mod products;
 mod purge;
@@ -16,6 +16,7 @@ use crate::policy::{Facts, PurgeFacts, RecordFacts, Thing, WorkerFacts};
 pub use crate::model::sanitised;
 
 use super::refusal::{Code, Refusal};
+use dns::Draft;
 
 pub(super) use named::of_path;
 
@@ -59,8 +60,11 @@ pub(super) enum OwnedFacts {
     /// Nothing policy has a condition for.
     #[default]
     None,
-    /// One DNS record; `None` when the body does not describe one that policy could judge.
+    /// One new DNS record; `None` when the body does not describe one that policy could judge.
     Record(Option<RecordFacts>),
+    /// What it says about DNS records, in the order in which Cloudflare goes by it. What it does to
+    /// them is known once those are looked up.
+    Drafts(Vec<Draft>),
     /// A purge.
     Purge(PurgeFacts),
     /// Things of a product.
@@ -73,7 +77,8 @@ impl OwnedFacts {
     /// As policy takes them.
     pub(super) fn facts(&self) -> Facts<'_> {
         match self {
-            Self::None | Self::Record(None) => Facts::Unread,
+            // What drafts do is known only of the records they are about.
+            Self::None | Self::Record(None) | Self::Drafts(_) => Facts::Unread,
             Self::Record(Some(record)) => Facts::Records(std::slice::from_ref(record)),
             Self::Purge(purge) => Facts::Purge(purge),
             Self::Things(things) => Facts::Things(things),
@@ -91,12 +96,17 @@ pub(super) struct Surroundings<'a> {
     pub zone_name: Option<&'a str>,
     /// What the zone or account is called in sentences.
     pub scope: &'a str,
+    /// The zone's id, as in the path.
+    pub zone_id: Option<&'a str>,
     /// The id of the record that is written.
     pub record_id: Option<&'a str>,
     /// What the path names.
     pub named: &'a OwnedFacts,
     /// Whether some grant's conditions look at the body; only then are unknown fields dropped.
     pub conditioned: bool,
+    /// Whether anything depends on which DNS records it is about: conditions, or that the zone holds a
+    /// host name of Zonekeeper's own. Then names must have one spelling.
+    pub strict: bool,
     /// The caller's own credential, which some clients also put into the body.
     pub credential: &'a str,
 }
@@ -205,25 +215,6 @@ fn keep_fields(body: Json, fields: &[&str]) -> Json {
     }
 }
 
-/// `body` with the text of the field `name` replaced.
-fn with_text(body: Json, name: &str, text: &str) -> Json {
-    match body {
-        Json::Object(members) => Json::Object(
-            members
-                .into_iter()
-                .map(|(key, value)| {
-                    if key == name {
-                        (key, Json::String(text.to_owned()))
-                    } else {
-                        (key, value)
-                    }
-                })
-                .collect(),
-        ),
-        other => other,
-    }
-}
-
 /// Empties every text that is the caller's credential. The depth is bounded by the parser.
 fn scrub(value: &mut Json, credential: &str, depth: usize) {
     match value {
@@ -248,9 +239,11 @@ mod tests {
         path: "/zones/z/dns_records",
         zone_name: Some("example.com"),
         scope: "example.com",
+        zone_id: Some("z"),
         record_id: None,
         named: &OwnedFacts::None,
         conditioned: true,
+        strict: true,
         credential: "the-callers-own-key",
     };
 
@@ -298,6 +291,7 @@ mod tests {
     fn what_no_condition_looks_at_stays_as_it_was() {
         let around = Surroundings {
             conditioned: false,
+            strict: false,
             ..AROUND
         };
         let body = br#"{"name":"www","new_field":[1.50],"token":"the-callers-own-key"}"#;

@@ -177,8 +177,10 @@ mod tests {
             path: "/zones/z/x",
             zone_name: Some("example.com"),
             scope: "example.com",
+            zone_id: None,
             record_id: None,
             conditioned: true,
+            strict: true,
             named,
             credential: "the-callers-own-key",
         };

@@ -94,12 +94,24 @@ impl Network {
         target: &str,
         body: &[u8],
     ) -> Answered {
+        self.call_of_type(clock, method, target, "application/json", body)
+    }
+
+    /// The same with a body of that type.
+    pub(crate) fn call_of_type(
+        &mut self,
+        clock: &Clock,
+        method: &str,
+        target: &str,
+        content_type: &str,
+        body: &[u8],
+    ) -> Answered {
         self.catch_up(clock);
         if let Some(answered) = self.instead(method, target) {
             return answered;
         }
         let now_ms = clock.now().unix_ms();
-        self.send(now_ms, method, target, body)
+        self.send(now_ms, (method, target, content_type), body)
     }
 
     /// Sends a call that happens [`LATE_MS`] from now.
@@ -120,7 +132,8 @@ impl Network {
             .partition(|call: &Late| call.at_ms <= now_ms);
         self.late = late;
         for call in due {
-            self.send(call.at_ms, call.method, &call.target, &call.body);
+            let late = (call.method, call.target.as_str(), "application/json");
+            self.send(call.at_ms, late, &call.body);
         }
     }
 
@@ -129,11 +142,16 @@ impl Network {
         self.late.len()
     }
 
-    fn send(&mut self, at_ms: i64, method: &str, target: &str, body: &[u8]) -> Answered {
+    fn send(
+        &mut self,
+        at_ms: i64,
+        (method, target, content_type): (&str, &str, &str),
+        body: &[u8],
+    ) -> Answered {
         let authorization = format!("Bearer {TOKEN}");
         let mut headers = vec![("authorization", authorization.as_str())];
         if !body.is_empty() {
-            headers.push(("content-type", "application/json"));
+            headers.push(("content-type", content_type));
         }
         let target = format!("/client/v4{target}");
         self.lab.call(method, &target, &headers, body, at_ms * 1000)

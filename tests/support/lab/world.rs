@@ -1,14 +1,15 @@
 //! What one isolate sees of the world: Cloudflare, the clock, chance, blobs and the queue.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use http::StatusCode;
 use simulator::Answered;
 use zonekeeper::catalog::Method;
-use zonekeeper::gateway::{BodyFault, World};
+use zonekeeper::gateway::{BodyFault, Command, Lease, LockFault, Ticket, Turn, World, ZoneLock};
 use zonekeeper::identity::{Issuers, KeySource, PublicKey, Published, Verifier};
-use zonekeeper::model::{EntryId, EntryIds, RunId, Timestamp};
+use zonekeeper::model::{EntryId, EntryIds, RunId, Timestamp, ZoneId};
 use zonekeeper::upstream::{self, Answer, Client, DEADLINE_MS, Exchange, Head, Relay, Upstream};
 
 use super::blobs::Blobs;
@@ -30,6 +31,8 @@ pub(crate) struct Outside {
     pub(crate) writes: Rc<Writes>,
     pub(crate) blobs: Rc<Blobs>,
     pub(crate) queue: Rc<Queue<RunId>>,
+    /// The turns at the records of zones.
+    locks: Rc<RefCell<BTreeMap<String, ZoneLock>>>,
     /// The bug that is planted, if one is.
     pub(crate) planted: Rc<Cell<Option<&'static str>>>,
     /// Counts random numbers, so that no two isolates get the same.
@@ -48,6 +51,7 @@ impl Outside {
             writes: Rc::default(),
             blobs: Rc::default(),
             queue: Rc::default(),
+            locks: Rc::default(),
             planted: Rc::default(),
             chance: Rc::default(),
             logs: Rc::default(),
@@ -63,6 +67,27 @@ impl Outside {
     pub(crate) fn advance_ms(&self, ms: i64) {
         self.clock.advance_ms(ms);
         self.network.borrow_mut().catch_up(&self.clock);
+    }
+
+    fn at_zone(&self, zone: ZoneId, command: Command) -> Turn {
+        let mut locks = self.locks.borrow_mut();
+        let lock = locks.entry(zone.to_string()).or_default();
+        lock.transition(command, self.clock.now())
+    }
+
+    /// Waits for the turn at a zone's records; meanwhile nothing else happens but the time passing.
+    fn wait_for_turn(&self, zone: ZoneId, drawn: Timestamp) -> Result<Lease, LockFault> {
+        let number = self.random();
+        loop {
+            match self.at_zone(zone, Command::Ask(Ticket { number, drawn })) {
+                Turn::Granted(fence) => {
+                    let since = self.clock.now();
+                    return Ok(Lease { zone, fence, since });
+                }
+                Turn::Wait(until) => self.advance_ms(until.ms_since(self.clock.now()).max(1)),
+                Turn::TooLate | Turn::Noted => return Err(LockFault::Busy),
+            }
+        }
     }
 
     /// The next random number: `SplitMix64` over a counter.
@@ -85,6 +110,8 @@ pub(crate) struct LabWorld {
     pub(crate) outside: Outside,
     ids: RefCell<EntryIds>,
     body: RefCell<Result<Vec<u8>, BodyFault>>,
+    /// The content type of the caller's body.
+    content_type: RefCell<String>,
     pauses: RefCell<Vec<u32>>,
     /// Effects there had been when the invocation began.
     begun_at: Cell<usize>,
@@ -97,6 +124,7 @@ impl LabWorld {
             outside: outside.clone(),
             ids: RefCell::default(),
             body: RefCell::new(Ok(Vec::new())),
+            content_type: RefCell::new("application/json".to_owned()),
             pauses: RefCell::default(),
             begun_at: Cell::new(outside.injector.count()),
         }
@@ -105,6 +133,11 @@ impl LabWorld {
     /// What the caller's body will be.
     pub(crate) fn set_body(&self, body: Result<Vec<u8>, BodyFault>) {
         *self.body.borrow_mut() = body;
+    }
+
+    /// What type the caller's body is said to have.
+    pub(crate) fn set_content_type(&self, content_type: &str) {
+        content_type.clone_into(&mut self.content_type.borrow_mut());
     }
 
     /// How long was waited between attempts, in milliseconds.
@@ -130,8 +163,7 @@ impl LabWorld {
 
     async fn send(
         &self,
-        method: Method,
-        target: &str,
+        (method, target, content_type): (Method, &str, &str),
         body: &[u8],
         deadline_ms: u32,
     ) -> Result<Answered, upstream::Fault> {
@@ -154,9 +186,13 @@ impl LabWorld {
             return Err(upstream::Fault::Deadline);
         }
         let act = async {
-            Ok(network
-                .borrow_mut()
-                .call(clock, method.as_str(), target, body))
+            Ok(network.borrow_mut().call_of_type(
+                clock,
+                method.as_str(),
+                target,
+                content_type,
+                body,
+            ))
         };
         injector
             .carry_out(fault, act, || Err(upstream::Fault::Network))
@@ -177,13 +213,13 @@ fn head(answered: &Answered) -> Head {
 impl Client for LabWorld {
     async fn exchange(&self, exchange: &Exchange) -> Result<Answer, upstream::Fault> {
         let body = exchange.body.as_deref().unwrap_or_default();
+        let call = (
+            exchange.method,
+            exchange.target.as_str(),
+            "application/json",
+        );
         let answered = self
-            .send(
-                exchange.method,
-                &exchange.target,
-                body.as_bytes(),
-                exchange.deadline_ms,
-            )
+            .send(call, body.as_bytes(), exchange.deadline_ms)
             .await?;
         Ok(Answer {
             head: head(&answered),
@@ -202,13 +238,15 @@ impl Upstream for LabWorld {
 
     async fn relay(&self, relay: &Relay) -> Result<(Head, Answered), upstream::Fault> {
         // Without a body of its own a relay carries the caller's.
-        let body = match relay.body() {
-            Some(body) => body.as_bytes().to_vec(),
-            None => self.body.borrow().clone().unwrap_or_default(),
+        let (body, content_type) = match relay.body() {
+            Some(body) => (body.as_bytes().to_vec(), relay.content_type().to_owned()),
+            None => (
+                self.body.borrow().clone().unwrap_or_default(),
+                self.content_type.borrow().clone(),
+            ),
         };
-        let answered = self
-            .send(relay.method(), relay.target(), &body, DEADLINE_MS)
-            .await?;
+        let call = (relay.method(), relay.target(), content_type.as_str());
+        let answered = self.send(call, &body, DEADLINE_MS).await?;
         Ok((head(&answered), answered))
     }
 
@@ -250,6 +288,30 @@ impl World for LabWorld {
             return Err(BodyFault::TooLarge);
         }
         Ok(body)
+    }
+
+    async fn lock_zone(&self, zone: ZoneId) -> Result<Lease, LockFault> {
+        let Outside {
+            clock, injector, ..
+        } = &self.outside;
+        let fault = injector.meet(|| format!("object: lock {zone}"));
+        let asked = clock.now();
+        let lock = async { Ok(self.outside.wait_for_turn(zone, asked)) };
+        injector
+            .carry_out(fault, lock, || Err(LockFault::Unreachable))
+            .await?
+    }
+
+    async fn unlock_zone(&self, lease: &Lease) {
+        let Lease { zone, fence, .. } = *lease;
+        let injector = &self.outside.injector;
+        let fault = injector.meet(|| format!("object: unlock {zone}"));
+        let unlock = async {
+            self.outside.at_zone(zone, Command::GiveBack(fence));
+            Ok(())
+        };
+        // As in the Worker, what fails here ends by itself.
+        let _ = injector.carry_out(fault, unlock, || Err(())).await;
     }
 
     async fn flush_events(&self) {}
