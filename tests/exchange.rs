@@ -87,6 +87,32 @@ fn a_token_of_github_becomes_a_key_that_says_who_stood_behind_it() {
 }
 
 #[test]
+fn json_is_one_object_of_texts_and_other_bodies_are_none() {
+    let keeper = keeper(&site_ci(MAIN));
+    let whole = format!("grant_type={EXCHANGE}&subject_token=x&subject_token_type={ID_TOKEN}");
+    let json = |body: &str| {
+        let call = ask("POST /oauth/token")
+            .header("content-type", "application/json")
+            .text(body);
+        keeper.call(call).status
+    };
+    for bad in [
+        "",
+        "[]",
+        r#"{"grant_type":1}"#,
+        r#"{"grant_type":"a","grant_type":"a"}"#,
+    ] {
+        assert_eq!(json(bad), 400, "{bad}");
+    }
+    assert_eq!(
+        keeper.call(ask("POST /oauth/token").text(&whole)).status,
+        400,
+        "no content type"
+    );
+    assert_eq!(keeper.call(ask("GET /oauth/token")).status, 405);
+}
+
+#[test]
 fn a_form_is_as_good_as_json_and_must_be_complete() {
     let keeper = keeper(&site_ci(MAIN));
     let form = |body: &str| {
@@ -156,26 +182,6 @@ fn a_form_is_as_good_as_json_and_must_be_complete() {
     );
     let long = format!("{whole}&x={}", "y".repeat(33_000));
     assert_eq!(form(&long).status, 413);
-    let json = |body: &str| {
-        let call = ask("POST /oauth/token")
-            .header("content-type", "application/json")
-            .text(body);
-        keeper.call(call).status
-    };
-    for bad in [
-        "",
-        "[]",
-        r#"{"grant_type":1}"#,
-        r#"{"grant_type":"a","grant_type":"a"}"#,
-    ] {
-        assert_eq!(json(bad), 400, "{bad}");
-    }
-    assert_eq!(
-        keeper.call(ask("POST /oauth/token").text(&whole)).status,
-        400,
-        "no content type"
-    );
-    assert_eq!(keeper.call(ask("GET /oauth/token")).status, 405);
     // Another credential beside the token is one too many, a good one included.
     assert_eq!(keeper.call(exchange(&token).key(ROOT)).status, 400);
     assert_eq!(

@@ -81,13 +81,14 @@ impl Provider {
 mod tests {
     use super::*;
 
+    use Provider::{GitHub, GitLab, Other};
+
     #[test]
     fn providers_are_known_by_their_issuer_or_by_their_claims() {
         let check = |issuer: &str, claims: &[&str], expected| {
             let found = Provider::of(issuer, |claim| claims.contains(&claim));
             assert_eq!(found, expected, "{issuer} {claims:?}");
         };
-        use Provider::{GitHub, GitLab, Other};
         check(GITHUB_ISSUER, &[], GitHub);
         check(
             "https://token.actions.githubusercontent.com/acme",

@@ -18,7 +18,7 @@ pub enum Algorithm {
     Rs256,
     /// ECDSA on P-256 with SHA-256.
     Es256,
-    /// EdDSA on edwards25519.
+    /// `EdDSA` on edwards25519.
     EdDsa,
 }
 

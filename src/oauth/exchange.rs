@@ -142,9 +142,13 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
             None => "a token that proves nothing".to_owned(),
         };
         let now = self.world.now();
+        let reason = refused.reason.unwrap_or(refused.description);
+        if refused.status.is_server_error() {
+            self.world.log(&format!("exchange a token: {reason}"));
+        }
         let event = Event {
             decision: "deny",
-            reason: refused.reason.unwrap_or(refused.description),
+            reason,
             status: refused.status.as_u16(),
             duration_ms: now.ms_since(arrived),
             ..Event::of(
