@@ -1,6 +1,10 @@
 //! Rules of the source text that no compiler checks.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests may panic like tests")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests may panic like tests"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -405,4 +409,58 @@ fn the_example_configuration_is_valid() {
             .any(|principal| principal.name == name)
     };
     assert!(names("acme-bot"));
+}
+
+#[test]
+fn t10_secrets_are_compared_in_one_place_and_in_constant_time() {
+    let key = fs::read_to_string("src/identity/key.rs").unwrap();
+    assert!(key.contains("self.0.ct_eq(&other.0).into()"));
+    for (name, text) in sources() {
+        let code = code(&text);
+        // A digest or a secret that could be compared with `==` would be, one day.
+        for declared in ["struct Digest(", "struct Secret("] {
+            if let Some((before, _)) = code.split_once(declared) {
+                let derives = before.rsplit("#[derive(").next().unwrap();
+                assert!(!derives.contains("PartialEq"), "{name}: {declared}");
+            }
+        }
+        for hidden in ["to_hex() ==", "== digest.to_hex", "expose() =="] {
+            assert!(
+                !code.contains(hidden),
+                "{name} compares a secret with {hidden}"
+            );
+        }
+    }
+}
+
+#[test]
+fn every_security_case_has_its_tests_and_every_test_it_names_is_there() {
+    let page = fs::read_to_string("docs/security-cases.md").unwrap();
+    let mut cases = 0;
+    for row in page.lines().filter(|line| line.starts_with("| ")) {
+        let mut cells = row.trim_matches('|').split(" | ").map(str::trim);
+        let (id, _, tests) = (
+            cells.next().unwrap(),
+            cells.next(),
+            cells.next().unwrap_or(""),
+        );
+        if id == "id" {
+            continue;
+        }
+        cases += 1;
+        assert!(!tests.is_empty(), "{id} has no test");
+        for group in tests.split("<br>") {
+            let (file, names) = group.split_once("`: ").unwrap();
+            let file = file.trim_matches('`');
+            let text = fs::read_to_string(file).unwrap_or_else(|_| panic!("{id}: {file}"));
+            for name in names.trim_end_matches('|').split("; ").map(str::trim) {
+                let is_there =
+                    text.contains(&format!("fn {name}(")) || text.contains(&format!("\"{name}\""));
+                assert!(is_there, "{id}: {file} has no test {name}");
+                let carries = name.to_ascii_lowercase().contains(&id.to_ascii_lowercase());
+                assert!(carries, "{id}: the name of {name} does not carry it");
+            }
+        }
+    }
+    assert!(cases >= 37, "{cases}");
 }

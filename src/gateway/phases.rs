@@ -30,9 +30,10 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
             let marker = format!("/rulesets/{id}");
             let end = call.checked.path.find(&marker).map(|at| at + marker.len());
             let path = end.and_then(|end| call.checked.path.get(..end));
+            let path = path.map(str::to_owned);
             let phase = match (self.view.ruleset_phase(&id), path) {
                 (Some(phase), _) => Some(phase),
-                (None, Some(path)) => match self.phase_at(&path.to_owned()).await {
+                (None, Some(path)) => match self.phase_at(&path).await {
                     Ok(phase) => phase,
                     Err(refusal) => return Err(call.stop(refusal)),
                 },

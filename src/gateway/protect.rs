@@ -34,7 +34,7 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
                 .iter()
                 .any(|pattern| own.hostnames.iter().any(|host| may_match(pattern, host)))
         });
-        let reroutes = self.reroutes(call) && (in_own_account || self.holds_own_host(call));
+        let reroutes = reroutes(call) && (in_own_account || self.holds_own_host(call));
         let by_worker = judged.is_some_and(|it| self.touches_own_by(call, &it.facts))
             || self.touches_own_by(call, &call.attached.before);
         (in_own_account && is_named) || is_own_record || takes_host || reroutes || by_worker
@@ -66,23 +66,6 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
         }) && self.touches_own_resource(call)
     }
 
-    /// Whether it changes rules that can take requests elsewhere. Rules match by expressions, which
-    /// are not read: any of them may mean any host name of the zone.
-    pub(super) fn reroutes(&self, call: &Targeted<'_>) -> bool {
-        let Some(resolved) = &call.checked.resolved else {
-            return false;
-        };
-        let facts = call.judgement.as_ref().map(|judgement| &judgement.facts);
-        let facts = facts.filter(|facts| !matches!(facts, OwnedFacts::None));
-        let phases = match facts.unwrap_or(&call.named) {
-            OwnedFacts::Things(things) => things.as_slice(),
-            _ => &[],
-        };
-        resolved.operation.family() == Family::Rulesets
-            && resolved.operation.is_write()
-            && phases.iter().any(|phase| phase_reroutes(&phase.name))
-    }
-
     /// Whether one of the gateway's own host names lies in the zone of the call. A zone whose name is
     /// not known may hold one.
     fn holds_own_host(&self, call: &Targeted<'_>) -> bool {
@@ -98,6 +81,23 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
             None => !hostnames.is_empty(),
         }
     }
+}
+
+/// Whether it changes rules that can take requests elsewhere. Rules match by expressions, which
+/// are not read: any of them may mean any host name of the zone.
+fn reroutes(call: &Targeted<'_>) -> bool {
+    let Some(resolved) = &call.checked.resolved else {
+        return false;
+    };
+    let facts = call.judgement.as_ref().map(|judgement| &judgement.facts);
+    let facts = facts.filter(|facts| !matches!(facts, OwnedFacts::None));
+    let phases = match facts.unwrap_or(&call.named) {
+        OwnedFacts::Things(things) => things.as_slice(),
+        _ => &[],
+    };
+    resolved.operation.family() == Family::Rulesets
+        && resolved.operation.is_write()
+        && phases.iter().any(|phase| phase_reroutes(&phase.name))
 }
 
 /// Whether a host name is the zone's or lies below it.
