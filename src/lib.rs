@@ -18,6 +18,7 @@ pub mod gateway;
 pub mod identity;
 pub mod jobs;
 pub mod model;
+pub mod oauth;
 pub mod policy;
 pub mod run;
 pub mod settings;

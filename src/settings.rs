@@ -2,7 +2,7 @@
 
 use url::Url;
 
-use crate::identity::Pepper;
+use crate::identity::{Pepper, may_fetch};
 use crate::model::{AccountId, Secret};
 use crate::upstream::SecretScanner;
 
@@ -35,6 +35,10 @@ pub struct RawSettings {
     pub own_queue_ids: Option<String>,
     /// `OWN_HOSTNAMES`, separated by commas
     pub own_hostnames: Option<String>,
+    /// `ACCESS_TEAM_DOMAIN`, such as `acme.cloudflareaccess.com`
+    pub access_team_domain: Option<String>,
+    /// `ACCESS_AUD`, the audience tag of the Access application
+    pub access_aud: Option<String>,
 }
 
 /// How the gateway shows itself to Cloudflare.
@@ -62,9 +66,22 @@ pub struct OwnResources {
     pub hostnames: Vec<String>,
 }
 
+/// The Cloudflare Access application that stands in front of the gateway.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccessApp {
+    /// The team domain as tokens name it, such as `https://acme.cloudflareaccess.com`.
+    pub issuer: String,
+    /// Its audience tag.
+    pub audience: String,
+}
+
 /// Settings that passed their checks.
 #[derive(Debug)]
 pub struct Settings {
+    /// Whether Cloudflare is simulated on this machine; only then may issuers be on it as well.
+    pub is_local: bool,
+    /// Lets people in by their Access login; `None` when that is off.
+    pub access: Option<AccessApp>,
     /// Where the v4 API is, without a final slash, such as
     /// `https://api.cloudflare.com/client/v4`.
     pub upstream_base: String,
@@ -93,6 +110,37 @@ pub enum SettingsError {
 
 fn present(value: Option<String>) -> Option<String> {
     value.filter(|text| !text.trim().is_empty())
+}
+
+fn access_app(
+    team: Option<String>,
+    audience: Option<String>,
+    is_local: bool,
+) -> Result<Option<AccessApp>, SettingsError> {
+    let (team, audience) = match (present(team), present(audience)) {
+        (None, None) => return Ok(None),
+        (None, _) => return Err(SettingsError::Missing("ACCESS_TEAM_DOMAIN")),
+        (_, None) => return Err(SettingsError::Missing("ACCESS_AUD")),
+        (Some(team), Some(audience)) => (team, audience),
+    };
+    let address = if team.contains("://") {
+        team
+    } else {
+        format!("https://{team}")
+    };
+    // An origin: what tokens name is written without a final slash.
+    let issuer = Url::parse(&address)
+        .ok()
+        .filter(|url| url.path() == "/" && url.query().is_none() && url.fragment().is_none())
+        .map(|url| url.origin().ascii_serialization())
+        .filter(|origin| may_fetch(origin, is_local));
+    match issuer {
+        Some(issuer) => Ok(Some(AccessApp { issuer, audience })),
+        None => Err(SettingsError::Invalid(
+            "ACCESS_TEAM_DOMAIN",
+            "must be a team domain such as acme.cloudflareaccess.com",
+        )),
+    }
 }
 
 impl TryFrom<RawSettings> for Settings {
@@ -152,6 +200,8 @@ impl TryFrom<RawSettings> for Settings {
                 .into_iter()
                 .flatten(),
         );
+        let is_local = loopback && url.scheme() == "http";
+        let access = access_app(raw.access_team_domain, raw.access_aud, is_local)?;
         let own_account = present(raw.own_account_id);
         let own = match own_account {
             None => None,
@@ -181,6 +231,8 @@ impl TryFrom<RawSettings> for Settings {
             }
         };
         Ok(Self {
+            is_local,
+            access,
             upstream_base: base.trim_end_matches('/').to_owned(),
             credential,
             root_key,
@@ -214,7 +266,16 @@ mod tests {
     #[test]
     fn good_settings_pass() {
         let settings = Settings::try_from(raw()).unwrap();
-        assert!(settings.own.is_none());
+        assert!(settings.own.is_none() && settings.access.is_none() && !settings.is_local);
+        let with_access = Settings::try_from(RawSettings {
+            access_team_domain: Some("Acme.cloudflareaccess.com".into()),
+            access_aud: Some("tag".into()),
+            ..raw()
+        });
+        assert_eq!(
+            with_access.unwrap().access.unwrap().issuer,
+            "https://acme.cloudflareaccess.com"
+        );
         assert!(!format!("{settings:?}").contains("tttt"));
     }
 
@@ -238,6 +299,24 @@ mod tests {
         );
         assert!(error(|raw| raw.key_pepper = Some(Secret::new("short"))).starts_with("KEY_PEPPER"));
         assert!(error(|raw| raw.root_key = Some(Secret::new("short"))).starts_with("ROOT_KEY"));
+        assert_eq!(
+            error(|raw| raw.access_aud = Some("tag".into())),
+            "the secret or var ACCESS_TEAM_DOMAIN is not set"
+        );
+        for bad in [
+            "http://acme.example",
+            "acme.example/path",
+            "http://127.0.0.1:1",
+        ] {
+            assert!(
+                error(|raw| {
+                    raw.access_team_domain = Some(bad.into());
+                    raw.access_aud = Some("tag".into());
+                })
+                .starts_with("ACCESS_TEAM_DOMAIN must be"),
+                "{bad}"
+            );
+        }
         assert_eq!(
             error(|raw| raw.own_account_id = Some("0123456789abcdef0123456789abcdef".into())),
             "the secret or var OWN_SCRIPT_NAME is not set"

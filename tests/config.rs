@@ -76,7 +76,6 @@ fn the_worked_example_is_valid() {
         messages(EXAMPLE),
         [
             "principal site-ci: its claims would be safer with \"repository_owner_id\", \"ref_type\".",
-            "principal site-ci: principals of kind \"oidc\" cannot sign in yet.",
         ]
     );
     let document = toml(EXAMPLE);
@@ -706,11 +705,55 @@ fn principals_have_the_fields_of_their_kind() {
         "[[principals]]\nname = \"people\"\nkind = \"access\"\n",
         "line 1, principals[0]: a principal of kind \"access\" needs \"emails\" or \"groups\".",
     );
-    assert_eq!(
+    assert!(
         messages(
             "[[principals]]\nname = \"people\"\nkind = \"access\"\nemails = [\"a@x.example\"]\n"
+        )
+        .is_empty()
+    );
+    let oidc = |name: &str, more: &str| {
+        format!(
+            "[[principals]]\nname = \"{name}\"\nkind = \"oidc\"\nissuer = \"https://x.example\"\naudience = \"y\"\nclaims = {{ sub = \"z\" }}\n{more}\n"
+        )
+    };
+    let pinned = "jwks_uri = \"https://keys.example/jwks\"";
+    assert!(messages(&(oidc("a", pinned) + &oidc("b", pinned))).is_empty());
+    refuses(
+        &(oidc("a", pinned) + &oidc("b", "")),
+        "line 8, principals[1].jwks_uri: the principals of one issuer must all name the same \"jwks_uri\", or none.",
+    );
+    refuses(
+        &oidc(
+            "a",
+            "jwks_uri = \"http://keys.example/jwks\"\nmax_ttl_secs = 43201",
         ),
-        ["principal people: principals of kind \"access\" cannot sign in yet."]
+        "line 7, principals[0].jwks_uri: \"http://keys.example/jwks\" is no address of keys: it must be an https URL without query.\n\
+         line 8, principals[0].max_ttl_secs: it must be at most 43200, which is twelve hours.",
+    );
+    let off = "[root]\nenabled = false\n";
+    assert!(!toml(off).root.enabled && toml("").root.enabled);
+    refuses("[root]\n", "line 1, root: the key \"enabled\" is missing.");
+}
+
+#[test]
+fn t7_gitlab_identities_are_numbers() {
+    let gitlab = |claims: &str| {
+        format!(
+            "[[principals]]\nname = \"ci\"\nkind = \"oidc\"\nissuer = \"https://gitlab.com\"\naudience = \"x\"\nclaims = {{ {claims} }}\n"
+        )
+    };
+    refuses(
+        &gitlab("project_path = \"acme/site\""),
+        "line 6, principals[0].claims: tokens of GitLab CI need the claim \"project_id\" or \"namespace_id\": names of projects can change hands.",
+    );
+    refuses(
+        &gitlab("project_id = \"acme/site\", ref = \"main\""),
+        "line 6, principals[0].claims.project_id: it must be a number, in quotes.",
+    );
+    assert!(messages(&gitlab("project_id = \"20\", ref = \"main\"")).is_empty());
+    assert_eq!(
+        messages(&gitlab("namespace_id = \"72\"")),
+        ["principal ci: its claims would be safer with \"ref\"."]
     );
 }
 
@@ -729,10 +772,7 @@ fn github_identities_need_what_cannot_change_hands() {
     let safe = github(
         "repository_id = \"1\", environment = \"prod\", repository_owner_id = \"2\", ref_type = \"branch\", event_name = \"push\"",
     );
-    assert_eq!(
-        messages(&safe),
-        ["principal ci: principals of kind \"oidc\" cannot sign in yet."]
-    );
+    assert!(messages(&safe).is_empty());
 }
 
 #[test]

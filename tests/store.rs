@@ -99,6 +99,7 @@ fn key(seed: u8, principal: &str) -> KeyRecord {
         last_used_at: None,
         note: Some("a \"note\"\n".to_owned()),
         legacy: false,
+        login: None,
     }
 }
 

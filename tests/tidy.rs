@@ -16,8 +16,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("cron", &["model"]),
     ("catalog", &["model"]),
     ("run", &["catalog", "model"]),
-    ("identity", &["model"]),
     ("config", &["catalog", "cron", "model"]),
+    ("identity", &["config", "model"]),
     ("policy", &["catalog", "config", "cron", "model"]),
     ("upstream", &["catalog", "model", "policy"]),
     ("audit", &["catalog", "model", "upstream"]),
@@ -36,6 +36,10 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "oauth",
+        &["audit", "config", "gateway", "identity", "model", "store"],
+    ),
+    (
         "jobs",
         &[
             "audit", "catalog", "config", "cron", "dns", "gateway", "model", "policy", "run",
@@ -46,14 +50,14 @@ const ARROWS: &[(&str, &[&str])] = &[
         "api",
         &[
             "audit", "catalog", "config", "cron", "dns", "gateway", "identity", "jobs", "model",
-            "policy", "run", "store", "upstream",
+            "policy", "run", "settings", "store", "upstream",
         ],
     ),
     (
         "edge",
         &[
             "api", "audit", "catalog", "config", "cron", "gateway", "identity", "jobs", "model",
-            "policy", "run", "settings", "store", "upstream",
+            "oauth", "policy", "run", "settings", "store", "upstream",
         ],
     ),
 ];

@@ -6,14 +6,18 @@ use http::StatusCode;
 use serde_json::json;
 
 use super::envelope::success;
+use super::route::CONFIG_WRITE;
 use super::serve::{Admitted, Call, change_refusal, store_refusal};
 use crate::audit::Action;
-use crate::config::document::{Document, PrincipalKind};
+use crate::catalog::group_named;
+use crate::config::document::{Document, Principal, PrincipalKind};
 use crate::config::{
     Change, Format, MAX_DOCUMENT_BYTES, ReadError, Resolution, plan, read, to_toml, validate,
 };
 use crate::gateway::{Code, Gateway, Refusal, Reply, Snapshot, query_param};
+use crate::identity::{KeyRecord, KeyState, may_fetch, rule_digest};
 use crate::jobs::{Platform, check_jobs};
+use crate::policy::Moment;
 use crate::store::{ApplyConflict, Database, StoredConfig};
 
 /// A document that passed every check, beside the one in force.
@@ -163,6 +167,7 @@ impl<D: Database, W: Platform> Gateway<'_, D, W> {
                 format!("The configuration cannot be used: {error}."),
             )
         })?;
+        self.check_sign_in(&snapshot).await?;
         let now = self.world.now();
         let checked = check_jobs(self, self.world, &source, &Rc::new(snapshot), now);
         if !checked.problems.is_empty() {
@@ -200,6 +205,71 @@ impl<D: Database, W: Platform> Gateway<'_, D, W> {
             changes,
             messages,
         })
+    }
+
+    /// What a document says about signing in, and only this Zonekeeper can judge.
+    ///
+    /// 1. Tokens of issuers on this machine count only where Cloudflare is simulated on it.
+    /// 2. Nobody locks themselves out: while the root key is off, somebody else must be able to change the
+    ///    configuration.
+    async fn check_sign_in(&self, after: &Snapshot) -> Result<(), Refusal> {
+        let document = &after.config.document;
+        for principal in &document.principals {
+            let addresses = [&principal.issuer, &principal.jwks_uri];
+            if !addresses
+                .into_iter()
+                .flatten()
+                .all(|url| may_fetch(url, self.settings.is_local))
+            {
+                let message = format!(
+                    "The principal {} has an issuer that is not https, which counts only beside a simulator of Cloudflare.",
+                    principal.name
+                );
+                return Err(Refusal::new(Code::InvalidConfig, message)); // (1)
+            }
+        }
+        if document.root.enabled {
+            return Ok(());
+        }
+        for principal in &document.principals {
+            if self.could_configure(after, principal).await? {
+                return Ok(());
+            }
+        }
+        let message = format!(
+            "The document switches the root key off (root.enabled), but no principal that can sign in now holds {CONFIG_WRITE}, so nobody could change the configuration again."
+        );
+        Err(Refusal::new(Code::InvalidConfig, message)) // (2)
+    }
+
+    /// Whether `principal` could change the configuration: it holds the right, from wherever it calls, and
+    /// has an active key or another way to sign in.
+    async fn could_configure(
+        &self,
+        after: &Snapshot,
+        principal: &Principal,
+    ) -> Result<bool, Refusal> {
+        let now = self.world.now();
+        let decision = after
+            .policy
+            .principal(&principal.name)
+            .zip(group_named(CONFIG_WRITE))
+            .map(|(id, group)| after.policy.may(id, group, &Moment::at(now)));
+        if !decision.is_some_and(|decision| decision.is_allowed()) {
+            return Ok(false);
+        }
+        match principal.kind {
+            PrincipalKind::Oidc => Ok(true),
+            PrincipalKind::Access => Ok(self.settings.access.is_some()),
+            PrincipalKind::Internal => Ok(false),
+            PrincipalKind::Key => {
+                let keys = self.store.keys_of(&principal.name).await;
+                let keys = keys.map_err(|error| store_refusal(&error))?;
+                let counts =
+                    |key: &KeyRecord| key.login.is_none() && key.state(now) == KeyState::Active;
+                Ok(keys.iter().any(counts))
+            }
+        }
     }
 }
 
@@ -253,20 +323,22 @@ fn invalid(problems: Vec<crate::config::Problem>) -> Refusal {
     }
 }
 
-/// Principals that no longer use keys: gone, or of another kind now. Their keys end for good.
+/// Principals whose keys end for good: they are gone, of another kind now, or other tokens than before are
+/// theirs.
 fn removed_principals(before: &Document, after: &Document) -> Vec<String> {
-    let uses_keys = |document: &Document, name: &str| {
-        document
-            .principals
-            .iter()
-            .any(|principal| principal.name == name && principal.kind == PrincipalKind::Key)
+    let keeps_keys = |was: &Principal| {
+        let now = after.principals.iter().find(|now| now.name == was.name);
+        now.is_some_and(|now| {
+            now.kind == was.kind
+                && (was.kind == PrincipalKind::Key || rule_digest(now) == rule_digest(was))
+        })
     };
+    let has_keys = |was: &&Principal| matches!(was.kind, PrincipalKind::Key | PrincipalKind::Oidc);
     before
         .principals
         .iter()
-        .filter(|principal| {
-            principal.kind == PrincipalKind::Key && !uses_keys(after, &principal.name)
-        })
-        .map(|principal| principal.name.clone())
+        .filter(has_keys)
+        .filter(|was| !keeps_keys(was))
+        .map(|was| was.name.clone())
         .collect()
 }

@@ -21,6 +21,9 @@ const NOTE_CHARS: usize = 200;
 /// Longest overlap of two keys: thirty days.
 const MAX_OVERLAP_SECS: u32 = 30 * 86_400;
 
+/// The kinds of principals that have keys: minted by hand, or issued for tokens.
+const HAVE_KEYS: &[PrincipalKind] = &[PrincipalKind::Key, PrincipalKind::Oidc];
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Mint {
@@ -66,7 +69,7 @@ impl<D: Database, W: Platform> Gateway<'_, D, W> {
                 format!("The field `note` may have at most {NOTE_CHARS} characters."),
             ));
         }
-        self.check_uses_keys(name).await?;
+        self.check_uses_keys(name, &[PrincipalKind::Key]).await?;
         let (key, record) = self.new_key(name, body.legacy, body.expires_on, body.note, now)?;
         let action = Action::new(format!("mint key {} for {name}", key.id()));
         let event = self.change_event(call, "zonekeeper-key-mint", admitted, action);
@@ -80,7 +83,7 @@ impl<D: Database, W: Platform> Gateway<'_, D, W> {
 
     /// `GET /principals/{name}/keys`
     pub(super) async fn list_keys(&self, name: &str) -> Result<Reply<W::Response>, Refusal> {
-        self.check_uses_keys(name).await?;
+        self.check_uses_keys(name, HAVE_KEYS).await?;
         let now = self.world.now();
         let keys = self
             .store
@@ -101,6 +104,7 @@ impl<D: Database, W: Platform> Gateway<'_, D, W> {
                 "last_used_on": key.last_used_at,
                 "note": key.note,
                 "legacy": key.legacy,
+                "behind": key.login.as_ref().map(|login| &login.behind),
             })
         });
         let shown = Value::Array(shown.collect());
@@ -125,6 +129,15 @@ impl<D: Database, W: Platform> Gateway<'_, D, W> {
         }
         let now = self.world.now();
         let old = self.key_of(name, id).await?;
+        if old.login.is_some() {
+            return Err(Refusal::new(
+                Code::InvalidParams,
+                format!(
+                    "Key {} of {name} was issued for a token, so it cannot be rolled; exchange another token.",
+                    old.id
+                ),
+            ));
+        }
         if old.state(now) != KeyState::Active {
             return Err(Refusal::new(
                 Code::InvalidParams,
@@ -178,16 +191,22 @@ impl<D: Database, W: Platform> Gateway<'_, D, W> {
         change_refusal(error)
     }
 
-    /// Only a principal of the kind `key` has keys. Read anew: a principal just removed through
-    /// another isolate must not get one.
-    async fn check_uses_keys(&self, name: &str) -> Result<(), Refusal> {
+    /// Only principals of some kinds have keys, and keys are minted for one kind only. Read anew: a
+    /// principal just removed through another isolate must not get one.
+    async fn check_uses_keys(&self, name: &str, kinds: &[PrincipalKind]) -> Result<(), Refusal> {
         let snapshot = self
             .view
             .refresh(self.store, self.world.now())
             .await
             .map_err(|error| self.failed("read the configuration", &error))?;
         match snapshot.kind_of(name) {
-            Some(PrincipalKind::Key) => Ok(()),
+            Some(kind) if kinds.contains(&kind) => Ok(()),
+            Some(PrincipalKind::Oidc) => Err(Refusal::new(
+                Code::InvalidParams,
+                format!(
+                    "The principal {name} is of the kind `oidc`: its keys are issued for tokens only."
+                ),
+            )),
             Some(_) => Err(Refusal::new(
                 Code::InvalidParams,
                 format!("The principal {name} is not of the kind `key`, so it has no keys."),
@@ -197,7 +216,7 @@ impl<D: Database, W: Platform> Gateway<'_, D, W> {
     }
 
     async fn key_of(&self, name: &str, id: &str) -> Result<KeyRecord, Refusal> {
-        self.check_uses_keys(name).await?;
+        self.check_uses_keys(name, HAVE_KEYS).await?;
         let missing = || {
             Refusal::new(
                 Code::NotFound,
@@ -251,6 +270,7 @@ impl<D: Database, W: Platform> Gateway<'_, D, W> {
             last_used_at: None,
             note,
             legacy,
+            login: None,
         };
         Ok((key, record))
     }

@@ -4,6 +4,7 @@
 //! the `Zonekeeper …` permission groups what they name; neither opens `/client/v4`. Every change is
 //! recorded in the same transaction that makes it.
 
+mod access;
 mod audit;
 mod config;
 mod decide;

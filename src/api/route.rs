@@ -211,7 +211,7 @@ pub const ROUTES: &[RouteInfo] = &[
 ];
 
 const CONFIG_READ: &str = "Zonekeeper Config Read";
-const CONFIG_WRITE: &str = "Zonekeeper Config Write";
+pub(super) const CONFIG_WRITE: &str = "Zonekeeper Config Write";
 const AUDIT_READ: &str = "Zonekeeper Audit Read";
 const JOBS_READ: &str = "Zonekeeper Jobs Read";
 const JOBS_RUN: &str = "Zonekeeper Jobs Run";

@@ -3,6 +3,7 @@
 use http::StatusCode;
 use serde_json::json;
 
+use super::access::Presented;
 use super::envelope::success;
 use super::route::{API_PREFIX, Route};
 use crate::audit::{Action, Event, What, Who};
@@ -159,26 +160,9 @@ impl<D: Database, W: Platform> Gateway<'_, D, W> {
         if let Some(refusal) = not_built(call.inbound, route) {
             return Err((nobody("a credential that was not looked at"), refusal)); // (2)
         }
-        let credential = call.inbound.credentials.credential().map_err(|error| {
-            let code = Code::from(error);
-            (
-                nobody("no usable credential"),
-                Refusal::new(code, format!("The call is not let in: {error}.")),
-            ) // (3)
-        })?;
-        if is_root_key(credential, self.settings) {
-            let who = Who {
-                principal: Some("root".to_owned()),
-                credential: "root key".to_owned(),
-                source_ip,
-                run: None,
-            };
-            return Ok(Admitted {
-                who,
-                grant: None,
-                reason: "the root key opens /api/v1".to_owned(),
-            });
-        }
+        let presented = self
+            .presented(call)
+            .map_err(|refusal| (nobody("no usable credential"), refusal))?; // (3)
         let now = self.world.now();
         let unavailable = |error: StoreError| {
             self.world.log(&format!("admit: {error}"));
@@ -192,29 +176,42 @@ impl<D: Database, W: Platform> Gateway<'_, D, W> {
             .current(self.store, now)
             .await
             .map_err(unavailable)?;
-        let caller = self
-            .view
-            .authenticate(credential, &snapshot, self.settings, self.store, now)
-            .await
-            .map_err(unavailable)?;
-        let Some(caller) = caller else {
-            return Err((
-                nobody("a credential that is not accepted"),
-                Refusal::new(
-                    Code::InvalidCredential,
-                    "The credential is not accepted: it is unknown, revoked, expired or not meant for this route.",
-                ),
-            ));
-        };
-        let who = Who {
-            principal: Some(caller.name.as_ref().to_owned()),
-            credential: caller
-                .key
-                .as_ref()
-                .map_or_else(String::new, |key| format!("key {}", key.id)),
-            source_ip,
+        let who = |principal: &str, credential: String| Who {
+            principal: Some(principal.to_owned()),
+            credential,
+            source_ip: source_ip.clone(),
             run: None,
         };
+        let root = snapshot.config.document.root;
+        let (caller, credential) = match presented {
+            Presented::Key(key) if root.enabled && is_root_key(key, self.settings) => {
+                return Ok(Admitted {
+                    who: who("root", "root key".to_owned()),
+                    grant: None,
+                    reason: "the root key opens /api/v1".to_owned(),
+                });
+            }
+            Presented::Key(key) => {
+                let (settings, store) = (self.settings, self.store);
+                let found = self.view.authenticate(key, &snapshot, settings, store, now);
+                let caller = found.await.map_err(unavailable)?.ok_or_else(|| {
+                    (
+                        nobody("a credential that is not accepted"),
+                        Refusal::new(
+                            Code::InvalidCredential,
+                            "The credential is not accepted: it is unknown, revoked, expired or not meant for this route.",
+                        ),
+                    )
+                })?;
+                let credential = caller.credential();
+                (caller, credential)
+            }
+            Presented::Login(app, token) => self
+                .person(call, app, token, &snapshot)
+                .await
+                .map_err(|refusal| (nobody("an Access login that is not accepted"), refusal))?,
+        };
+        let who = who(&caller.name, credential);
         let Some(group) = route.group() else {
             return Ok(Admitted {
                 who,

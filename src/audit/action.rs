@@ -16,6 +16,7 @@ const VERBS: &[(&str, &str)] = &[
     ("change", "changed"),
     ("create", "created"),
     ("delete", "deleted"),
+    ("exchange", "exchanged"),
     ("export", "exported"),
     ("import", "imported"),
     ("list", "listed"),

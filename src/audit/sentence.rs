@@ -1,6 +1,6 @@
 //! An audit entry in one sentence.
 
-use super::Action;
+use super::{Action, who};
 
 /// What a sentence is made of.
 pub(super) struct Parts<'a> {
@@ -19,11 +19,16 @@ pub(super) struct Parts<'a> {
 
 /// Says who did what and why it was allowed, or who wanted what and why not.
 pub(super) fn compose(parts: &Parts<'_>) -> String {
-    let who = parts.principal.unwrap_or("Somebody");
+    let name = parts.principal.unwrap_or("Somebody");
+    let behind = who::behind(parts.credential);
+    let who = behind.map_or_else(|| name.to_owned(), |behind| format!("{name} ({behind})"));
     if parts.decision != "allow" {
         // The reason of a refusal is a sentence that names caller, call and rule already.
         return if parts.principal.is_some() {
-            parts.reason.to_owned()
+            match parts.reason.strip_prefix(name) {
+                Some(rest) => format!("{who}{rest}"),
+                None => parts.reason.to_owned(),
+            }
         } else {
             format!(
                 "Somebody ({}) asked to {}; refused: {}",
@@ -149,6 +154,27 @@ mod tests {
                 p.happened = Some(true);
             },
             "site-ci asked to purge 3 prefixes of example.com; allowed by site-deploy; Cloudflare did not confirm it, and reading back showed that it happened.",
+        );
+    }
+
+    #[test]
+    fn who_stood_behind_a_key_is_in_every_sentence() {
+        let credential = "key Ab12Cd34Ef56 for GitHub acme/site@main, run 812 by octocat";
+        check(
+            |p| p.credential = credential,
+            "site-ci (GitHub acme/site@main, run 812 by octocat) purged 3 prefixes of example.com; allowed by site-deploy.",
+        );
+        check(
+            |p| {
+                p.credential = credential;
+                p.decision = "deny";
+                p.reason = "site-ci may not purge everything.";
+            },
+            "site-ci (GitHub acme/site@main, run 812 by octocat) may not purge everything.",
+        );
+        check(
+            |p| p.credential = "Access login of alice@example.com",
+            "site-ci (alice@example.com) purged 3 prefixes of example.com; allowed by site-deploy.",
         );
     }
 

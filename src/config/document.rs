@@ -21,6 +21,9 @@ pub struct Document {
     /// How calls are recorded.
     #[serde(default, skip_serializing_if = "AuditOptions::is_default")]
     pub audit: AuditOptions,
+    /// Whether the root key opens anything.
+    #[serde(default, skip_serializing_if = "RootOptions::is_default")]
+    pub root: RootOptions,
     /// Who may call, or in whose name jobs run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub principals: Vec<Principal>,
@@ -89,6 +92,30 @@ pub enum ReadRecording {
     Sync,
 }
 
+/// What becomes of the root key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RootOptions {
+    /// Whether it is accepted.
+    pub enabled: bool,
+}
+
+impl Default for RootOptions {
+    fn default() -> Self {
+        Self { enabled: true }
+    }
+}
+
+impl RootOptions {
+    #[expect(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "serde passes a reference"
+    )]
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// Somebody or something that calls, or in whose name jobs run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -100,6 +127,9 @@ pub struct Principal {
     /// OIDC: the issuer, compared as an exact string.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issuer: Option<String>,
+    /// OIDC: where the issuer's keys are, where that is not on the issuer's own origin.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jwks_uri: Option<String>,
     /// OIDC: the audience the token must name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audience: Option<String>,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::document::{AuditOptions, Document};
+use super::document::Document;
 
 /// One thing an apply changes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -54,11 +54,16 @@ pub enum Action {
 #[must_use]
 pub fn plan(before: &Document, after: &Document) -> Vec<Change> {
     let mut changes = Vec::new();
-    let setting = |audit: &AuditOptions| [("audit".to_owned(), json(audit))];
+    let settings = |document: &Document| {
+        [
+            ("audit".to_owned(), json(&document.audit)),
+            ("root".to_owned(), json(&document.root)),
+        ]
+    };
     section(
         ChangeKind::Setting,
-        setting(&before.audit),
-        setting(&after.audit),
+        settings(before),
+        settings(after),
         &mut changes,
     );
     let principals = |document: &Document| named(&document.principals, |item| &item.name);

@@ -46,6 +46,7 @@ pub fn validate(source: &Source) -> Result<Vec<String>, Vec<Problem>> {
     };
     let Document {
         audit: _,
+        root: _,
         principals,
         grants,
         jobs,
@@ -60,6 +61,8 @@ pub fn validate(source: &Source) -> Result<Vec<String>, Vec<Problem>> {
     for (index, principal) in principals.iter().enumerate() {
         check.principal(&at.item(index), principal);
     }
+
+    check.issuers(&at, principals);
 
     let at = root.key("grants");
     check.names(&at, grants.iter().map(|grant| grant.name.as_str()));

@@ -203,6 +203,52 @@ async function attempt(work) {
   }
 }
 
+// Issuers of tokens: what they publish, what they signed, and the object that keeps their keys.
+
+/** What is at an issuer's address, without any credential. Settles with bytes, a fault or another status than 200. */
+export async function fetchPublic(url, cap, deadlineMs) {
+  const headers = { accept: "application/json" };
+  const signal = AbortSignal.timeout(deadlineMs);
+  const response = await send(url, { headers, redirect: "manual", cache: "no-store", signal });
+  if (typeof response === "number") return response;
+  if (response.status !== 200) {
+    response.body?.cancel().catch(() => {});
+    return response.status;
+  }
+  return response.body ? drain(response.body, cap, deadlineMs) : new Uint8Array(0);
+}
+
+const ALGORITHMS = {
+  RS256: { name: "RSASSA-PKCS1-v1_5", hash: "SHA-256" },
+  ES256: { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" },
+  EdDSA: { name: "Ed25519" },
+};
+
+/** Whether a signature of `input` is by the key. Settles with true, false or the error's text. */
+export async function verifySignature(jwk, algorithm, signature, input) {
+  return attempt(async () => {
+    const how = ALGORITHMS[algorithm];
+    const key = await crypto.subtle.importKey("jwk", JSON.parse(jwk), how, false, ["verify"]);
+    return crypto.subtle.verify(how, key, signature, new TextEncoder().encode(input));
+  });
+}
+
+/** Asks the object called `name` among those of the binding. Settles with its answer or null. */
+export async function askObject(env, binding, name, question) {
+  for (let tries = 0; tries < 2; tries += 1) {
+    try {
+      const locationHint = env.ZONEKEEPER_LOCATION || undefined;
+      const stub = env[binding].get(env[binding].idFromName(name), { locationHint });
+      const response = await stub.fetch("https://object/", { method: "POST", body: question });
+      return await response.text();
+    } catch (error) {
+      // An object that is being moved is asked once more; one that has too much to do is left alone.
+      if (!error?.retryable || error.overloaded) return null;
+    }
+  }
+  return null;
+}
+
 /** A header of an answer, or null. */
 export function header(response, name) {
   return response.headers.get(name);

@@ -69,6 +69,20 @@ extern "C" {
     #[wasm_bindgen(js_name = unlockZone)]
     pub(super) fn unlock_zone(env: &JsValue, zone: &str, fence: &str) -> Promise;
 
+    #[wasm_bindgen(js_name = fetchPublic)]
+    pub(super) fn fetch_public(url: &str, cap: u32, deadline_ms: u32) -> Promise;
+
+    #[wasm_bindgen(js_name = verifySignature)]
+    pub(super) fn verify_signature(
+        jwk: &str,
+        algorithm: &str,
+        signature: &[u8],
+        input: &str,
+    ) -> Promise;
+
+    #[wasm_bindgen(js_name = askObject)]
+    pub(super) fn ask_object(env: &JsValue, binding: &str, name: &str, question: &str) -> Promise;
+
     pub(super) fn enqueue(env: &JsValue, ids: &str, delay_seconds: u32) -> Promise;
 
     #[wasm_bindgen(js_name = readAnswer)]

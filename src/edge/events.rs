@@ -26,7 +26,8 @@ use crate::gateway::{
 };
 use crate::jobs::{Engine, alarms};
 use crate::model::{RunId, Timestamp};
-use crate::store::Store;
+use crate::oauth::TOKEN_PATH;
+use crate::store::{Store, StoreError};
 
 #[event(start)]
 fn start() {
@@ -96,6 +97,11 @@ async fn scheduled(event: ScheduledEvent, env: Env, _context: ScheduleContext) {
         Ok(done) if done != Reconciled::default() => console_log!("tick: {done:?}"),
         Ok(_) => {}
         Err(error) => console_error!("tick: {error}"),
+    }
+    // What is forgotten must be spent by the clock of calls as well, whatever the tick's time.
+    let spent = now.min(clock::now());
+    if let Err(error) = invocation.store.forget_logins(spent).await {
+        console_error!("tick: forget logins: {error}");
     }
     match invocation.engine().tick(now).await {
         Ok(done) if !done.is_quiet() => console_log!("tick: {done:?}"),
@@ -251,9 +257,12 @@ async fn route(
     if let Some(path) = below_api.filter(|rest| rest.starts_with('/')) {
         return gateway.serve_api(inbound, origin, path, query).await;
     }
+    if path == TOKEN_PATH {
+        return gateway.exchange_token(inbound, origin).await;
+    }
     let reply = match path {
         "/healthz" => Reply::json(StatusCode::OK, r#"{"status":"ok"}"#.to_owned()),
-        "/readyz" => ready(isolate).await,
+        "/readyz" => ready(isolate, &gateway).await,
         "/errors" => Reply::Own {
             status: StatusCode::OK,
             body: codes_page(),
@@ -275,7 +284,7 @@ async fn route(
 }
 
 /// Whether calls can be served now, and what an operator should know.
-async fn ready(isolate: &Isolate) -> Reply<Response> {
+async fn ready(isolate: &Isolate, gateway: &Gateway<'_, D1, EdgeWorld>) -> Reply<Response> {
     let mut warnings = Vec::new();
     if isolate.settings.own.is_none() {
         warnings
@@ -290,10 +299,14 @@ async fn ready(isolate: &Isolate) -> Reply<Response> {
     let now = clock::now();
     let found = async {
         let snapshot = isolate.view.refresh(&isolate.store, now).await?;
-        alarms(&isolate.store, &snapshot.config.document, now).await
+        let alarms = alarms(&isolate.store, &snapshot.config.document, now).await?;
+        Ok::<_, StoreError>((alarms, gateway.credential_warnings(&snapshot, now).await))
     };
     let (status, word, alarms) = match found.await {
-        Ok(alarms) => (StatusCode::OK, "ready", alarms),
+        Ok((alarms, about_credential)) => {
+            warnings.extend(about_credential);
+            (StatusCode::OK, "ready", alarms)
+        }
         Err(error) => {
             console_error!("readyz: {error}");
             let word = "the store cannot be reached";

@@ -50,7 +50,7 @@ impl Isolate {
     fn new(env: &Env) -> Result<Self, String> {
         let settings = Settings::try_from(read(env)).map_err(|error| error.to_string())?;
         let database = database(env)?;
-        for binding in ["BLOBS", "RUNS", "ZONES"] {
+        for binding in ["BLOBS", "JWKS", "RUNS", "ZONES"] {
             let value = Reflect::get(env.as_ref(), &binding.into());
             if !value.is_ok_and(|value| value.is_object()) {
                 return Err(format!("the binding {binding} is missing"));
@@ -117,5 +117,7 @@ fn read(env: &Env) -> RawSettings {
         own_kv_id: var("OWN_KV_ID"),
         own_queue_ids: var("OWN_QUEUE_IDS"),
         own_hostnames: var("OWN_HOSTNAMES"),
+        access_team_domain: var("ACCESS_TEAM_DOMAIN"),
+        access_aud: var("ACCESS_AUD"),
     }
 }

@@ -18,6 +18,7 @@ use super::recorder::Recorder;
 use super::timezones::RuntimeZones;
 use crate::cron::TimeZones;
 use crate::gateway::{BodyFault, Lease, LockFault, World};
+use crate::identity::{Issuers, KeySource, PublicKey, Published, Verifier, question};
 use crate::jobs::{Platform, PlatformError};
 use crate::model::{EntryId, RunId, Timestamp, ZoneId};
 use crate::upstream::{Answer, Client, DEADLINE_MS, Exchange, Fault, Head, Relay, Upstream};
@@ -88,6 +89,29 @@ impl Upstream for EdgeWorld {
 
     async fn read(&self, response: &Response, cap: usize) -> Option<Vec<u8>> {
         self.outbound.read(response, cap).await
+    }
+}
+
+impl Verifier for EdgeWorld {
+    async fn verify(&self, key: &PublicKey, input: &str, signature: &[u8]) -> Result<bool, String> {
+        let name = key.algorithm().name();
+        let promise = bridge::verify_signature(&key.to_jwk(), name, signature, input);
+        let value = settle(promise).await;
+        value
+            .as_bool()
+            .ok_or_else(|| value.as_string().unwrap_or_default())
+    }
+}
+
+impl Issuers for EdgeWorld {
+    async fn published(&self, source: &KeySource, kid: &str) -> Result<Published, String> {
+        self.meter.count();
+        let question = question(source, kid);
+        let promise = bridge::ask_object(self.env(), "JWKS", &source.name(), &question);
+        match settle(promise).await.as_string() {
+            Some(answer) => Published::read(&answer),
+            None => Err("the object that keeps them cannot be reached".to_owned()),
+        }
     }
 }
 

@@ -197,11 +197,7 @@ impl<'a> Authenticated<'a> {
         }
         Who {
             principal: Some(self.name().to_owned()),
-            credential: self
-                .caller
-                .key
-                .as_ref()
-                .map_or_else(String::new, |key| format!("key {}", key.id)),
+            credential: self.caller.credential(),
             source_ip: self.received.source_ip(),
             run: None,
         }

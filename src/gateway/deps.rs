@@ -6,7 +6,7 @@ use super::view::View;
 use super::zone_lock::{Lease, LockFault};
 use crate::audit::{Event, OutcomeRow};
 use crate::cron::TimeZones;
-use crate::identity::KeyId;
+use crate::identity::{Issuers, KeyId, Verifier};
 use crate::model::{EntryId, Timestamp, ZoneId};
 use crate::settings::Settings;
 use crate::store::Store;
@@ -23,12 +23,12 @@ pub enum BodyFault {
     Broken,
 }
 
-/// The world around one call: its body, the upstream, the clock.
+/// The world around one call: its body, the upstream, issuers of tokens, the clock.
 #[expect(
     async_fn_in_trait,
     reason = "an isolate has one thread, so futures need not be Send"
 )]
-pub trait World: Upstream + TimeZones {
+pub trait World: Upstream + TimeZones + Issuers + Verifier {
     /// The time.
     fn now(&self) -> Timestamp;
 

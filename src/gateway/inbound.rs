@@ -1,7 +1,7 @@
 //! A call as it arrived, before anything is believed.
 
 use crate::catalog::Method;
-use crate::identity::CredentialHeaders;
+use crate::identity::{AccessHeaders, CredentialHeaders};
 
 /// Request headers that are handed upstream; every other stays here. The credential is ours.
 pub const FORWARDED_HEADERS: &[&str] = &[
@@ -15,15 +15,20 @@ pub const FORWARDED_HEADERS: &[&str] = &[
 pub const READ_HEADERS: &[&str] = &[
     "accept",
     "authorization",
+    "cf-access-jwt-assertion",
     "cf-connecting-ip",
     "content-encoding",
     "content-length",
     "content-type",
+    "cookie",
     "idempotency-key",
+    "sec-fetch-site",
     "upgrade",
     "x-auth-key",
     "x-auth-user-service-key",
 ];
+/// A page of another site cannot add this header, so whoever sends it is no such page.
+pub const REQUEST_HEADER: &str = "zonekeeper-request";
 /// Headers of ours begin so.
 pub const OWN_HEADER_PREFIX: &str = "zonekeeper-";
 /// Answer headers that are handed to the caller; every other stays here.
@@ -56,6 +61,8 @@ pub struct Inbound<'a> {
     pub url: &'a str,
     /// Where the credential may be.
     pub credentials: CredentialHeaders<'a>,
+    /// Where a login of Cloudflare Access may be.
+    pub access: AccessHeaders<'a>,
     /// `CF-Connecting-IP`, which Cloudflare sets.
     pub source_ip: Option<&'a str>,
     /// `Accept`.
@@ -122,6 +129,10 @@ impl<'a> Inbound<'a> {
                 "authorization" => inbound.credentials.authorization = Some(value),
                 "x-auth-key" => inbound.credentials.auth_key = Some(value),
                 "x-auth-user-service-key" => inbound.credentials.service_key = Some(value),
+                "cf-access-jwt-assertion" => inbound.access.assertion = Some(value),
+                "cookie" => inbound.access.cookies = Some(value),
+                "sec-fetch-site" => inbound.access.fetch_site = Some(value),
+                REQUEST_HEADER => inbound.access.is_marked = true,
                 "cf-connecting-ip" => inbound.source_ip = Some(value),
                 "content-type" => inbound.content_type = Some(value),
                 "content-encoding" => inbound.content_encoding = Some(value),

@@ -9,6 +9,7 @@ mod answer;
 mod authorize;
 mod call;
 mod carry;
+mod credential;
 mod deps;
 mod execute;
 mod inbound;
@@ -31,7 +32,8 @@ mod zone_lock;
 pub use carry::{Acting, Carried};
 pub use deps::{After, BodyFault, Finished, Gateway, Reply, World};
 pub use inbound::{
-    FORWARDED_HEADERS, Inbound, OWN_HEADER_PREFIX, READ_HEADERS, RELAYED_HEADERS, Verb,
+    FORWARDED_HEADERS, Inbound, OWN_HEADER_PREFIX, READ_HEADERS, RELAYED_HEADERS, REQUEST_HEADER,
+    Verb,
 };
 pub use judge::{JUDGED_BODY_CAP, read_json, sanitised};
 pub use list::{Paging, page_of};

@@ -6,11 +6,12 @@
 //! INVARIANT: only values are kept here, never a future or stream of some request.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use crate::config::document::{PrincipalKind, ReadRecording};
-use crate::identity::{Credential, Digest, Key, KeyId, KeyRecord, KeyState};
+use crate::audit::key_credential;
+use crate::config::document::{Principal, PrincipalKind, ReadRecording};
+use crate::identity::{Credential, Digest, Key, KeyId, KeyRecord, KeyRing, KeyState, rule_digest};
 use crate::model::{AccountId, Timestamp, ZoneId};
 use crate::policy::{Policy, PrincipalId, compile};
 use crate::settings::Settings;
@@ -88,15 +89,31 @@ impl Snapshot {
         self.config.document.audit.reads == ReadRecording::Sync
     }
 
+    /// The principal called `name`, as the document has it.
+    #[must_use]
+    pub fn principal_named(&self, name: &str) -> Option<&Principal> {
+        let mut principals = self.config.document.principals.iter();
+        principals.find(|principal| principal.name == name)
+    }
+
     /// The kind of the principal called `name`.
     #[must_use]
     pub fn kind_of(&self, name: &str) -> Option<PrincipalKind> {
-        self.config
-            .document
-            .principals
-            .iter()
-            .find(|principal| principal.name == name)
-            .map(|principal| principal.kind)
+        self.principal_named(name).map(|principal| principal.kind)
+    }
+
+    /// Whether the principal of a key is still one that has such keys: one that was minted by hand is of
+    /// a principal of the kind `key`; one that a token was exchanged for ends as soon as such tokens are
+    /// no longer the principal's.
+    fn accepts(&self, key: &KeyRecord) -> bool {
+        let Some(principal) = self.principal_named(&key.principal) else {
+            return false;
+        };
+        match (&key.login, principal.kind) {
+            (None, PrincipalKind::Key) => true,
+            (Some(login), PrincipalKind::Oidc) => login.rule == rule_digest(principal),
+            _ => false,
+        }
     }
 }
 
@@ -122,7 +139,9 @@ pub struct View {
     keys: RefCell<BTreeMap<KeyId, HeldKey>>,
     zone_names: RefCell<BTreeMap<ZoneId, String>>,
     ruleset_phases: RefCell<BTreeMap<String, String>>,
+    credential_groups: RefCell<Option<(Timestamp, BTreeSet<String>)>>,
     refresh_sent_at: RefCell<Option<Timestamp>>,
+    issuer_keys: KeyRing,
 }
 
 /// An authenticated caller, or one that is only supposed to ask what it might do.
@@ -132,8 +151,19 @@ pub struct Caller {
     pub principal: PrincipalId,
     /// Its name.
     pub name: Rc<str>,
-    /// Its key; `None` when nobody called.
+    /// Its key; `None` when nobody called, or a person did.
     pub key: Option<Rc<KeyRecord>>,
+}
+
+impl Caller {
+    /// How it proved itself, for the audit log.
+    #[must_use]
+    pub fn credential(&self) -> String {
+        self.key.as_ref().map_or_else(String::new, |key| {
+            let behind = key.login.as_ref().map(|login| login.behind.as_str());
+            key_credential(key.id.as_str(), behind)
+        })
+    }
 }
 
 impl View {
@@ -299,7 +329,7 @@ impl View {
         let Some(record) = record else {
             return Ok(None);
         };
-        if snapshot.kind_of(&record.principal) != Some(PrincipalKind::Key) {
+        if !snapshot.accepts(&record) {
             return Ok(None);
         }
         let Some(principal) = snapshot.policy.principal(&record.principal) else {
@@ -343,6 +373,12 @@ impl View {
         due
     }
 
+    /// The keys of issuers that are held. They have an age of their own, whatever the configuration says.
+    #[must_use]
+    pub const fn issuer_keys(&self) -> &KeyRing {
+        &self.issuer_keys
+    }
+
     /// A zone's name as learnt from upstream.
     #[must_use]
     pub fn learnt_zone_name(&self, id: ZoneId) -> Option<String> {
@@ -371,6 +407,21 @@ impl View {
             phases.clear();
         }
         phases.insert(id, phase);
+    }
+
+    /// The permission groups of the upstream token, as learnt less than `max_age_ms` ago.
+    #[must_use]
+    pub fn credential_groups(&self, now: Timestamp, max_age_ms: i64) -> Option<BTreeSet<String>> {
+        let held = self.credential_groups.borrow();
+        let (at, groups) = held.as_ref()?;
+        (0..max_age_ms)
+            .contains(&now.ms_since(*at))
+            .then(|| groups.clone())
+    }
+
+    /// Keeps the permission groups of the upstream token.
+    pub fn learn_credential_groups(&self, groups: BTreeSet<String>, now: Timestamp) {
+        *self.credential_groups.borrow_mut() = Some((now, groups));
     }
 
     /// Forgets everything, so that the next call reads anew: after a change made by this isolate.

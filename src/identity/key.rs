@@ -247,6 +247,17 @@ pub struct KeyRecord {
     pub note: Option<String>,
     /// Whether it has the form of a Global API Key.
     pub legacy: bool,
+    /// What it was issued for, where that was a token.
+    pub login: Option<Login>,
+}
+
+/// The token a key was issued for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Login {
+    /// A digest of what said that the token was the principal's. The key ends when that changes.
+    pub rule: String,
+    /// Who stood behind it, in words.
+    pub behind: String,
 }
 
 /// Whether a key is accepted.
@@ -344,6 +355,7 @@ mod tests {
             last_used_at: None,
             note: None,
             legacy: false,
+            login: None,
         };
         assert_eq!(key.state(at(99)), KeyState::Active);
         assert_eq!(key.state(at(100)), KeyState::Expired);

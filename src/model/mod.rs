@@ -3,6 +3,7 @@
 //! Nothing here does I/O or reads a clock. Every constructor refuses what is malformed, so code
 //! that holds one of these types needs no second check.
 
+pub mod base64url;
 mod entry_id;
 mod id;
 pub mod json;
@@ -10,6 +11,7 @@ mod quoted;
 mod record_name;
 mod record_pattern;
 mod secret;
+mod shown;
 mod sort;
 mod timestamp;
 
@@ -19,5 +21,6 @@ pub use quoted::quoted;
 pub use record_name::{InvalidName, RecordName};
 pub use record_pattern::{InvalidPattern, RecordPattern};
 pub use secret::Secret;
+pub use shown::sanitised;
 pub use sort::sort_by;
 pub use timestamp::Timestamp;

@@ -5,7 +5,7 @@ use super::control::{Control, NEXT_KEYS_GENERATION, READ_CONTROL, decode_control
 use super::database::{Columns, row, rows};
 use super::{Database, Statement, Store, StoreError};
 use crate::audit::Event;
-use crate::identity::{Digest, KeyId, KeyRecord};
+use crate::identity::{Digest, KeyId, KeyRecord, Login};
 use crate::model::Timestamp;
 
 /// Binds: key id.
@@ -14,8 +14,8 @@ const BY_ID: &str = "SELECT * FROM api_keys WHERE id = ?1";
 const BY_PRINCIPAL: &str =
     "SELECT * FROM api_keys WHERE principal = ?1 ORDER BY created_at DESC, id LIMIT 1000";
 /// Binds: the columns in order.
-const INSERT: &str = "INSERT INTO api_keys (id, principal, digest, created_at, expires_at, note, legacy) \
-     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+const INSERT: &str = "INSERT INTO api_keys (id, principal, digest, created_at, expires_at, note, legacy, rule, behind) \
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
 /// Binds: id, principal, time in Unix ms.
 const REVOKE: &str =
     "UPDATE api_keys SET revoked_at = ?3 WHERE id = ?1 AND principal = ?2 AND revoked_at IS NULL";
@@ -39,10 +39,16 @@ fn key_record(mut row: Columns) -> Result<KeyRecord, StoreError> {
         last_used_at: row.maybe_time("last_used_at")?,
         note: row.maybe_text("note")?,
         legacy: row.flag("legacy")?,
+        login: match (row.maybe_text("rule")?, row.maybe_text("behind")?) {
+            (Some(rule), Some(behind)) => Some(Login { rule, behind }),
+            (None, None) => None,
+            _ => return Err(StoreError::Corrupt(format!("key {id}"))),
+        },
     })
 }
 
-fn insert(key: &KeyRecord) -> Statement {
+pub(super) fn insert(key: &KeyRecord) -> Statement {
+    let login = key.login.as_ref();
     Statement::new(
         INSERT,
         vec![
@@ -53,6 +59,8 @@ fn insert(key: &KeyRecord) -> Statement {
             key.expires_at.map(Timestamp::unix_ms).into(),
             key.note.clone().into(),
             key.legacy.into(),
+            login.map(|login| login.rule.as_str()).into(),
+            login.map(|login| login.behind.as_str()).into(),
         ],
     )
 }

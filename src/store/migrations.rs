@@ -26,6 +26,10 @@ pub const MIGRATIONS: &[Migration] = &[
         id: 3,
         sql: include_str!("../../migrations/0003_grant_uses.sql"),
     },
+    Migration {
+        id: 4,
+        sql: include_str!("../../migrations/0004_identity.sql"),
+    },
 ];
 
 const CREATE_TABLE: &str = "CREATE TABLE IF NOT EXISTS schema_migrations (id INTEGER PRIMARY KEY, applied_at INTEGER NOT NULL)";
@@ -92,7 +96,9 @@ mod tests {
                 let first = statement.lines().map(str::trim).find(is_code);
                 let begins = |verb: &&str| first.is_some_and(|line| line.starts_with(*verb));
                 assert!(
-                    ["CREATE ", "INSERT ", "ALTER "].iter().any(begins),
+                    ["CREATE ", "INSERT ", "ALTER "]
+                        .iter()
+                        .any(|verb| begins(&verb)),
                     "{statement}"
                 );
             }

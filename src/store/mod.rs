@@ -10,6 +10,7 @@ mod config;
 mod control;
 mod database;
 mod keys;
+mod logins;
 mod migrations;
 mod runs;
 mod schedule;

@@ -8,45 +8,14 @@
 
 import assert from 'node:assert/strict';
 import Cloudflare, { toFile } from 'cloudflare';
+import { check, collect, finish, need, refusal } from './checks.mjs';
 
-for (const name of ['CLOUDFLARE_BASE_URL', 'CLOUDFLARE_API_TOKEN']) {
-  if (!process.env[name]) {
-    console.error(`${name} is not set`);
-    process.exit(2);
-  }
-}
+need('CLOUDFLARE_BASE_URL', 'CLOUDFLARE_API_TOKEN');
 
 const client = new Cloudflare({ maxRetries: 0 });
 const zoneName = process.env.CLIENT_ZONE ?? 'example.com';
 const prefix = 'sdk-proof';
 const records = client.dns.records;
-let failures = 0;
-
-async function check(what, run) {
-  try {
-    await run();
-    console.log(`ok    ${what}`);
-  } catch (error) {
-    failures += 1;
-    console.log(`FAIL  ${what}: ${error.message}`);
-  }
-}
-
-async function collect(pages) {
-  const items = [];
-  for await (const item of pages) items.push(item);
-  return items;
-}
-
-/** The status and first error code of a call that must be refused. */
-async function refusal(call) {
-  const error = await call.then(
-    () => assert.fail('the call went through'),
-    (e) => e,
-  );
-  assert.ok(error instanceof Cloudflare.APIError, String(error));
-  return [error.status, error.errors?.[0]?.code];
-}
 
 let zone_id;
 await check('the token is active', async () => {
@@ -158,5 +127,4 @@ await check('a token that is not one is refused', async () => {
   assert.ok([401, 403].includes(status), String(status));
 });
 
-console.log(failures === 0 ? 'all checks passed' : `${failures} check(s) failed`);
-process.exit(failures === 0 ? 0 : 1);
+finish();

@@ -15,6 +15,7 @@ use zonekeeper::gateway::{
 };
 use zonekeeper::identity::{Key, KeyRecord};
 use zonekeeper::model::{Secret, Timestamp};
+use zonekeeper::oauth::TOKEN_PATH;
 use zonekeeper::settings::{RawSettings, Settings};
 use zonekeeper::store::{AuditFilter, Store};
 
@@ -206,6 +207,7 @@ pub(crate) struct Keeper {
     pub(crate) store: Store<FailingDatabase>,
     pub(crate) database: FailingDatabase,
     pub(crate) world: FakeWorld,
+    raw: RawSettings,
 }
 
 impl Keeper {
@@ -228,30 +230,44 @@ impl Keeper {
         keeper
     }
 
-    /// Another isolate over the same database, with the same clock.
+    /// Another isolate over the same database, with the same clock, told the same.
     pub(crate) fn neighbour(&self) -> Rc<Self> {
-        Self::over(self.database.clone(), self.world.clock.clone(), 101)
+        let clock = self.world.clock.clone();
+        self.beside(Self::made(
+            self.raw.clone(),
+            self.database.clone(),
+            clock,
+            101,
+        ))
     }
 
     /// The same, but told other settings.
     pub(crate) fn told(&self, change: impl FnOnce(&mut RawSettings)) -> Rc<Self> {
         let mut raw = settings();
         change(&mut raw);
-        Self::made(raw, self.database.clone(), self.world.clock.clone(), 201)
+        let clock = self.world.clock.clone();
+        self.beside(Self::made(raw, self.database.clone(), clock, 201))
+    }
+
+    /// `other` with the same issuers of tokens.
+    fn beside(&self, other: Self) -> Rc<Self> {
+        other.world.share(self.world.issuers());
+        Rc::new(other)
     }
 
     fn over(database: FailingDatabase, clock: Clock, seed: u8) -> Rc<Self> {
-        Self::made(settings(), database, clock, seed)
+        Rc::new(Self::made(settings(), database, clock, seed))
     }
 
-    fn made(raw: RawSettings, database: FailingDatabase, clock: Clock, seed: u8) -> Rc<Self> {
-        Rc::new(Self {
-            settings: Settings::try_from(raw).unwrap(),
+    fn made(raw: RawSettings, database: FailingDatabase, clock: Clock, seed: u8) -> Self {
+        Self {
+            settings: Settings::try_from(raw.clone()).unwrap(),
+            raw,
             view: View::default(),
             store: Store::new(database.clone()),
             database,
             world: FakeWorld::new(clock, seed),
-        })
+        }
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -324,6 +340,7 @@ impl Keeper {
             last_used_at: None,
             note: None,
             legacy: false,
+            login: None,
         };
         block_on(self.store.add_key(&record, &self.event())).unwrap();
         key.expose().to_owned()
@@ -358,7 +375,9 @@ impl Keeper {
             store: &self.store,
             world: &self.world,
         };
-        let finished = if let Some(path) = below_prefix(path) {
+        let finished = if path == TOKEN_PATH {
+            block_on(gateway.exchange_token(&inbound, origin))
+        } else if let Some(path) = below_prefix(path) {
             block_on(gateway.serve(&inbound, origin, RawTarget { path, query }))
         } else {
             let path = path.strip_prefix(API_PREFIX).unwrap();

@@ -2,8 +2,10 @@
 //! a whole Zonekeeper over them that is told what to do in a few words.
 
 pub(crate) mod database;
+pub(crate) mod exchange;
 pub(crate) mod gate;
 pub(crate) mod harness;
+pub(crate) mod issuers;
 pub(crate) mod keeper;
 pub(crate) mod lab;
 pub(crate) mod motor;

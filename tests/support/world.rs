@@ -6,10 +6,12 @@ use std::rc::Rc;
 
 use zonekeeper::cron::TimeZones;
 use zonekeeper::gateway::{BodyFault, Lease, LockFault, World};
+use zonekeeper::identity::{Issuers, KeySource, PublicKey, Published, Verifier};
 use zonekeeper::jobs::{Platform, PlatformError};
 use zonekeeper::model::{EntryId, EntryIds, RunId, Timestamp, ZoneId};
 use zonekeeper::upstream::{Answer, Client, Exchange, Fault, Head, Relay, Upstream};
 
+use super::issuers::{self, SimIssuers};
 use super::timezones::ChronoZones;
 use super::upstream::{Expected, Script};
 
@@ -61,12 +63,14 @@ pub(crate) struct FakeWorld {
     pub(crate) held: RefCell<Vec<u64>>,
     /// Why there is no turn at a zone's records, if there is none.
     pub(crate) lock_fault: Cell<Option<LockFault>>,
+    issuers: RefCell<SimIssuers>,
 }
 
 impl FakeWorld {
     /// `seed` keeps the random numbers of two worlds apart.
     pub(crate) fn new(clock: Clock, seed: u8) -> Self {
         Self {
+            issuers: RefCell::new(SimIssuers::new(clock.clone())),
             clock,
             script: Script::default(),
             ids: RefCell::default(),
@@ -81,6 +85,16 @@ impl FakeWorld {
             held: RefCell::default(),
             lock_fault: Cell::default(),
         }
+    }
+
+    /// The issuers of tokens.
+    pub(crate) fn issuers(&self) -> SimIssuers {
+        self.issuers.borrow().clone()
+    }
+
+    /// Takes the issuers of another world.
+    pub(crate) fn share(&self, issuers: SimIssuers) {
+        *self.issuers.borrow_mut() = issuers;
     }
 
     pub(crate) fn expect(&self, call: Expected) {
@@ -155,6 +169,18 @@ impl Upstream for FakeWorld {
 
     async fn read(&self, response: &Self::Response, cap: usize) -> Option<Vec<u8>> {
         response.body.clone().filter(|body| body.len() <= cap)
+    }
+}
+
+impl Issuers for FakeWorld {
+    async fn published(&self, source: &KeySource, kid: &str) -> Result<Published, String> {
+        self.issuers().published(source, kid).await
+    }
+}
+
+impl Verifier for FakeWorld {
+    async fn verify(&self, key: &PublicKey, input: &str, signature: &[u8]) -> Result<bool, String> {
+        issuers::verify(key, input, signature)
     }
 }
 

@@ -1,11 +1,14 @@
 //! Principals: which fields go with which kind, and what makes an OIDC identity safe.
 
+use std::collections::BTreeMap;
+
 use super::{Check, syntax};
+use crate::config::Provider;
 use crate::config::document::{OneOrMany, Principal, PrincipalKind};
 use crate::config::path::At;
 
-/// GitHub Actions; an enterprise may have its own issuer below it.
-const GITHUB_ISSUER: &str = "https://token.actions.githubusercontent.com";
+/// The longest life of a key that is issued for a token: twelve hours, as long as a CI job may take.
+const MAX_TTL_SECS: u32 = 43_200;
 
 impl Check<'_> {
     pub(super) fn principal(&mut self, at: &At<'_>, principal: &Principal) {
@@ -19,6 +22,7 @@ impl Check<'_> {
         let access = principal.kind == PrincipalKind::Access;
         for (field, present, allowed) in [
             ("issuer", principal.issuer.is_some(), oidc),
+            ("jwks_uri", principal.jwks_uri.is_some(), oidc),
             ("audience", principal.audience.is_some(), oidc),
             ("claims", !principal.claims.is_empty(), oidc),
             ("max_ttl_secs", principal.max_ttl_secs.is_some(), oidc),
@@ -36,11 +40,23 @@ impl Check<'_> {
         if access {
             self.access(at, principal);
         }
-        if oidc || access {
-            self.message(format!(
-                "principal {}: principals of kind {kind:?} cannot sign in yet.",
-                principal.name
-            ));
+    }
+
+    /// Whoever names an issuer names the same place of its keys: there is one copy of them.
+    pub(super) fn issuers(&mut self, at: &At<'_>, principals: &[Principal]) {
+        let mut places = BTreeMap::new();
+        for (index, principal) in principals.iter().enumerate() {
+            let Some(issuer) = &principal.issuer else {
+                continue;
+            };
+            let first = *places.entry(issuer).or_insert(&principal.jwks_uri);
+            if *first != principal.jwks_uri {
+                let item = at.item(index);
+                self.problem(
+                    &item.key("jwks_uri"),
+                    "the principals of one issuer must all name the same \"jwks_uri\", or none.",
+                );
+            }
         }
     }
 
@@ -49,12 +65,20 @@ impl Check<'_> {
             Some(issuer) => self.expect(&at.key("issuer"), syntax::issuer(issuer)),
             None => self.problem(at, "a principal of kind \"oidc\" needs \"issuer\"."),
         }
+        if let Some(uri) = &principal.jwks_uri {
+            self.expect(&at.key("jwks_uri"), syntax::jwks_uri(uri));
+        }
         match &principal.audience {
             Some(audience) => self.expect(&at.key("audience"), syntax::text(audience)),
             None => self.problem(at, "a principal of kind \"oidc\" needs \"audience\"."),
         }
-        if principal.max_ttl_secs == Some(0) {
-            self.problem(&at.key("max_ttl_secs"), "it must be at least 1.");
+        match principal.max_ttl_secs {
+            Some(0) => self.problem(&at.key("max_ttl_secs"), "it must be at least 1."),
+            Some(secs) if secs > MAX_TTL_SECS => self.problem(
+                &at.key("max_ttl_secs"),
+                format!("it must be at most {MAX_TTL_SECS}, which is twelve hours."),
+            ),
+            _ => {}
         }
         if principal.claims.is_empty() {
             self.problem(
@@ -74,34 +98,31 @@ impl Check<'_> {
                 OneOrMany::Many(values) => self.each(&here, values, syntax::text),
             }
         }
-        let github = principal
-            .issuer
-            .as_deref()
-            .and_then(|issuer| issuer.strip_prefix(GITHUB_ISSUER))
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-        if github {
-            self.github(&claims, principal);
+        let provider = Provider::of_principal(principal);
+        let has = |claim: &str| principal.claims.contains_key(claim);
+        for missing in provider.missing_claims(has) {
+            self.problem(&claims, missing);
+        }
+        match provider {
+            Provider::GitHub => self.safer(
+                principal,
+                &["repository_owner_id", "ref_type", "event_name"],
+            ),
+            Provider::GitLab => {
+                self.safer(principal, &["ref"]);
+                for claim in ["project_id", "namespace_id"] {
+                    self.numeric(&claims, principal, claim);
+                }
+            }
+            Provider::Other => {}
         }
     }
 
-    /// Anybody on GitHub can have a token made for any audience, so the claims alone say who it is.
-    fn github(&mut self, at: &At<'_>, principal: &Principal) {
-        let has = |claim: &str| principal.claims.contains_key(claim);
-        if !has("repository_id") {
-            self.problem(
-                at,
-                "tokens of GitHub Actions need the claim \"repository_id\": names of repositories can change hands.",
-            );
-        }
-        if !has("ref") && !has("environment") {
-            self.problem(
-                at,
-                "tokens of GitHub Actions need the claim \"ref\" or \"environment\": otherwise every branch would do.",
-            );
-        }
-        let missing: Vec<_> = ["repository_owner_id", "ref_type", "event_name"]
-            .into_iter()
-            .filter(|claim| !has(claim))
+    /// Claims that a provider's tokens have and that would make a principal mean less.
+    fn safer(&mut self, principal: &Principal, claims: &[&str]) {
+        let missing: Vec<_> = claims
+            .iter()
+            .filter(|claim| !principal.claims.contains_key(**claim))
             .map(|claim| format!("{claim:?}"))
             .collect();
         if !missing.is_empty() {
@@ -110,6 +131,18 @@ impl Check<'_> {
                 principal.name,
                 missing.join(", ")
             ));
+        }
+    }
+
+    /// An id, in digits: a name in its place would never match.
+    fn numeric(&mut self, claims: &At<'_>, principal: &Principal, claim: &str) {
+        let values = principal
+            .claims
+            .get(claim)
+            .map_or(&[][..], OneOrMany::as_slice);
+        let is_number = |text: &String| text.bytes().all(|byte| byte.is_ascii_digit());
+        if !values.iter().all(is_number) {
+            self.problem(&claims.key(claim), "it must be a number, in quotes.");
         }
     }
 

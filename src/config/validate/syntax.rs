@@ -105,11 +105,22 @@ pub(super) fn minute_of_day(text: &str) -> Option<u16> {
     Some(two_digits(hours, 24)? * 60 + two_digits(minutes, 60)?)
 }
 
-/// An issuer as OIDC knows it: an `https` URL, compared as an exact text.
+/// An issuer as OIDC knows it: an `https` URL, compared as an exact text; or one on this machine, which
+/// counts beside a simulator only.
 pub(super) fn issuer(value: &str) -> Checked {
+    address(value, "is no issuer")
+}
+
+/// Where an issuer's keys are.
+pub(super) fn jwks_uri(value: &str) -> Checked {
+    address(value, "is no address of keys")
+}
+
+fn address(value: &str, what: &str) -> Checked {
     text(value)?;
     let fits = url::Url::parse(value).is_ok_and(|url| {
-        value.starts_with("https://")
+        let loopback = matches!(url.host_str(), Some("127.0.0.1" | "localhost" | "[::1]"));
+        (value.starts_with("https://") || (loopback && value.starts_with("http://")))
             && url.host().is_some()
             && url.username().is_empty()
             && url.password().is_none()
@@ -118,7 +129,7 @@ pub(super) fn issuer(value: &str) -> Checked {
     });
     ensure(fits, || {
         format!(
-            "{} is no issuer: it must be an https URL without query.",
+            "{} {what}: it must be an https URL without query.",
             quoted(value)
         )
     })
@@ -237,11 +248,13 @@ mod tests {
         for good in [
             "https://token.actions.githubusercontent.com",
             "https://x.example/tenant/",
+            "http://127.0.0.1:8788/__sim/oidc/github",
         ] {
             assert_eq!(issuer(good), Ok(()), "{good}");
         }
         for bad in [
             "http://x.example",
+            "http://127.0.0.1.x.example",
             "https://x.example ",
             "HTTPS://x.example",
             "https://",

@@ -1,3 +1,4 @@
-//! The Durable Objects: what requests of several isolates must wait for one another at.
+//! The classes of Durable Objects: what one request must wait for or share with another.
 
+mod jwks;
 mod zone;

@@ -13,6 +13,8 @@ use crate::model::AccountId;
 use crate::model::json::{Json, JsonErrorKind, parse};
 use crate::policy::{Facts, PurgeFacts, RecordFacts, Thing, WorkerFacts};
 
+pub use crate::model::sanitised;
+
 use super::refusal::{Code, Refusal};
 use dns::Draft;
 
@@ -227,20 +229,6 @@ fn scrub(value: &mut Json, credential: &str, depth: usize) {
         }
         _ => {}
     }
-}
-
-/// A caller's text fit for a sentence: no control characters, at most `max` characters.
-#[must_use]
-pub fn sanitised(text: &str, max: usize) -> String {
-    let mut shown: String = text
-        .chars()
-        .filter(|c| !c.is_control() && !matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '{' | '}'))
-        .take(max)
-        .collect();
-    if text.chars().nth(max).is_some() {
-        shown.push('…');
-    }
-    shown
 }
 
 #[cfg(test)]

@@ -72,6 +72,16 @@ impl Reply {
         Self::envelope(&body)
     }
 
+    /// Bytes as they are, not enveloped.
+    pub(crate) fn bytes(content_type: &'static str, body: Bytes) -> Self {
+        Self {
+            status: 200,
+            content_type,
+            headers: Vec::new(),
+            body,
+        }
+    }
+
     /// Plain text, not enveloped.
     pub(crate) fn text(body: String) -> Self {
         Self {

@@ -18,6 +18,8 @@ pub(crate) enum Credential {
     Token(String),
     /// The user's global key.
     Key,
+    /// The token of an upload of assets, which authorises nothing else.
+    Upload,
 }
 
 impl Credential {
@@ -25,7 +27,7 @@ impl Credential {
     pub(crate) fn token_id(&self) -> Option<&str> {
         match self {
             Self::Token(id) => Some(id),
-            Self::Key => None,
+            Self::Key | Self::Upload => None,
         }
     }
 }

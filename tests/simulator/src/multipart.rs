@@ -1,4 +1,4 @@
-//! `multipart/form-data` bodies: part names, file names and contents, as bytes.
+//! `multipart/form-data` bodies: part names, file names, content types and contents, as bytes.
 
 use bytes::Bytes;
 use hyper::HeaderMap;
@@ -10,6 +10,10 @@ use crate::api::ApiError;
 #[derive(Clone, Debug)]
 pub(crate) struct Part {
     pub(crate) name: String,
+    /// Only files have one.
+    pub(crate) filename: Option<String>,
+    /// The media type without its parameters, as it was written.
+    pub(crate) content_type: Option<String>,
     pub(crate) content: Bytes,
 }
 
@@ -63,21 +67,40 @@ fn boundary(headers: &HeaderMap) -> Option<String> {
 fn part(bytes: &Bytes) -> Option<Part> {
     let head_end = memmem::find(bytes, b"\r\n\r\n")?;
     let head = std::str::from_utf8(bytes.get(..head_end)?).ok()?;
-    let disposition = head.split("\r\n").find_map(|line| {
-        let (key, value) = line.split_once(':')?;
-        key.trim()
-            .eq_ignore_ascii_case("content-disposition")
-            .then_some(value)
-    })?;
-    let name = disposition
-        .split(';')
-        .filter_map(|piece| piece.trim().split_once('='))
-        .find(|(key, _)| key.eq_ignore_ascii_case("name"))
-        .map(|(_, value)| value.trim_matches('"').to_owned())?;
+    let header = |wanted: &str| {
+        head.split("\r\n").find_map(|line| {
+            let (key, value) = line.split_once(':')?;
+            key.trim().eq_ignore_ascii_case(wanted).then_some(value)
+        })
+    };
+    let disposition = header("content-disposition")?;
     Some(Part {
-        name,
+        name: parameter(disposition, "name")?,
+        filename: parameter(disposition, "filename"),
+        content_type: header("content-type")
+            .and_then(|value| value.split(';').next())
+            .map(|value| value.trim().to_owned()),
         content: bytes.slice(head_end + 4..),
     })
+}
+
+/// One parameter of a `Content-Disposition`. Clients write `%22`, `%0D` and `%0A` for what would
+/// end a quoted value (HTML, "Multipart form data"), so a quote always ends it.
+fn parameter(disposition: &str, wanted: &str) -> Option<String> {
+    let mut rest = disposition;
+    loop {
+        let (_, after) = rest.split_once(';')?;
+        let (key, value) = after.split_once('=')?;
+        let (value, next) = match value.strip_prefix('"') {
+            Some(quoted) => quoted.split_once('"')?,
+            None => value.split_at(value.find(';').unwrap_or(value.len())),
+        };
+        if key.trim().eq_ignore_ascii_case(wanted) {
+            let value = value.replace("%22", "\"");
+            return Some(value.replace("%0D", "\r").replace("%0A", "\n"));
+        }
+        rest = next;
+    }
 }
 
 #[cfg(test)]
@@ -97,9 +120,25 @@ mod tests {
         let parts = parse(&headers, &body).unwrap();
         assert_eq!(parts.len(), 2);
         assert_eq!(parts[0].name, "file");
+        assert_eq!(parts[0].filename.as_deref(), Some("a.txt"));
         assert_eq!(&parts[0].content[..], b"ab\r\n--x\r\nc");
         assert_eq!(parts[1].name, "proxied");
+        assert_eq!(parts[1].filename, None);
         assert_eq!(&parts[1].content[..], b"true");
+    }
+
+    #[test]
+    fn names_may_hold_what_separates_parameters() {
+        let disposition = " form-data; name=\"metadata[a;b=c]\"; filename=\"x%22y.js\"";
+        assert_eq!(
+            parameter(disposition, "name").as_deref(),
+            Some("metadata[a;b=c]")
+        );
+        assert_eq!(
+            parameter(disposition, "filename").as_deref(),
+            Some("x\"y.js")
+        );
+        assert_eq!(parameter(disposition, "size"), None);
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! NOTES "Envelope, errors, pagination": `page` (default 1), `per_page`; a page past the end is
 //! 200 with an empty list, because the official SDKs ask on until they see one.
 
+use serde_json::{Value, json};
+
 use crate::api::{ApiError, PageInfo, Reply};
 use crate::query::Query;
 
@@ -52,6 +54,18 @@ impl Page {
                 .number("per_page", bounds.default)?
                 .clamp(bounds.min, bounds.max),
         })
+    }
+
+    /// This page of `items` and its `result_info`, for lists that are a member of the result.
+    pub(crate) fn cut<T>(self, items: &[T]) -> (&[T], Value) {
+        let skip = (self.page - 1).saturating_mul(self.per_page);
+        let page = items.get(skip..).unwrap_or_default();
+        let page = page.get(..self.per_page).unwrap_or(page);
+        let info = json!({
+            "page": self.page, "per_page": self.per_page, "count": page.len(),
+            "total_count": items.len(), "total_pages": items.len().div_ceil(self.per_page),
+        });
+        (page, info)
     }
 
     /// The answer that holds this page of `items`.

@@ -9,8 +9,8 @@ use crate::api::{ApiError, Outcome};
 use crate::ids::is_id;
 use crate::world::Call;
 use crate::{
-    access, accounts, certificates, dns, graphql, lists, load_balancing, logpush, members,
-    page_rules, purge, rulesets, settings, snippets, tokens, user, zones,
+    access, accounts, certificates, d1, dns, graphql, kv, lists, load_balancing, logpush, members,
+    page_rules, purge, queues, r2, rulesets, settings, snippets, tokens, user, workers, zones,
 };
 
 /// What carries out an operation.
@@ -69,6 +69,11 @@ impl Router {
             snippets::routes(),
             logpush::routes(),
             graphql::routes(),
+            workers::routes(),
+            kv::routes(),
+            d1::routes(),
+            r2::routes(),
+            queues::routes(),
         ];
         let mut rows: Vec<Row> = tables
             .into_iter()

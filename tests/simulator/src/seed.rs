@@ -7,6 +7,7 @@ use crate::clock::Now;
 use crate::dns::seed_records;
 use crate::oidc::ACCESS_AUD;
 use crate::seed_products;
+use crate::workers;
 use crate::world::World;
 use crate::zones::{NewZone, Plan, Zone};
 
@@ -26,6 +27,14 @@ pub const ZONE_COM_ID: &str = "c0000000000000000000000000000001";
 pub const ZONE_NET_ID: &str = "c0000000000000000000000000000002";
 /// `example.org`, on Enterprise.
 pub const ZONE_ORG_ID: &str = "c0000000000000000000000000000003";
+/// The KV namespace `site-cache`.
+pub const KV_SITE_ID: &str = "4b000000000000000000000000000001";
+/// The KV namespace `billing`, which no Worker but `api` uses.
+pub const KV_BILLING_ID: &str = "4b000000000000000000000000000002";
+/// The D1 database `site-db`.
+pub const D1_ID: &str = "d1000000-0000-4000-8000-000000000001";
+/// The queue `jobs`.
+pub const QUEUE_ID: &str = "51000000000000000000000000000001";
 
 /// The user's id.
 pub(crate) const USER_ID: &str = "e0000000000000000000000000000001";
@@ -78,6 +87,7 @@ pub(crate) fn world() -> World {
         world.zones.put(zone);
     }
     seed_products::seed(&mut world);
+    workers::seed(&mut world);
     world
 }
 
@@ -93,6 +103,7 @@ pub(crate) fn state(world: &World) -> Value {
         })).collect::<Vec<_>>(),
     });
     seed_products::state(world, &mut state);
+    workers::state(world, &mut state);
     state
 }
 

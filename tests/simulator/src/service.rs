@@ -24,8 +24,8 @@ use crate::limits::{Limiter, Verdict};
 use crate::oidc;
 use crate::query::Query;
 use crate::router::{PREFIX, Router};
-use crate::seed;
 use crate::world::{Call, World};
+use crate::{seed, workers};
 
 /// The state of the API and the way through it.
 #[derive(Debug)]
@@ -93,7 +93,12 @@ impl Service {
     /// Steps 2 to 4, and the headers that every answer of the API has.
     pub(crate) fn answer(&self, head: &Parts, body: &Bytes, now: Now) -> Response<Bytes> {
         // 2.
-        let credential = auth::authenticate(&head.headers, &lock(&self.world).tokens, now);
+        let credential = if workers::is_upload(head.uri.path()) {
+            let world = lock(&self.world);
+            world.workers.assets.authenticate(&head.headers, now)
+        } else {
+            auth::authenticate(&head.headers, &lock(&self.world).tokens, now)
+        };
         // 3. NOTES "Rate limits": counted per user, whatever the credential; nobody else counts.
         let verdict = {
             let mut limiter = lock(&self.limiter);

@@ -8,16 +8,21 @@ use crate::accounts::Account;
 use crate::api::ApiError;
 use crate::auth::Credential;
 use crate::clock::Now;
+use crate::d1::Databases;
 use crate::dns::ZoneRecords;
 use crate::ids::Ids;
+use crate::kv::Namespaces;
 use crate::lists::Lists;
 use crate::objects::Objects;
 use crate::oidc::Issuers;
 use crate::purge::{Buckets, Purged};
 use crate::query::Query;
+use crate::queues::Queues;
+use crate::r2;
 use crate::rulesets::Rulesets;
 use crate::settings::Settings;
 use crate::tokens::Tokens;
+use crate::workers::Workers;
 use crate::zones::{Zone, Zones};
 
 /// Everything that `POST /__sim/reset` seeds anew.
@@ -35,6 +40,11 @@ pub(crate) struct World {
     pub(crate) tokens: Tokens,
     /// What was purged, where somebody reads it: a server that runs for long keeps no journal.
     pub(crate) purged: Option<Vec<Purged>>,
+    pub(crate) workers: Workers,
+    pub(crate) kv: Namespaces,
+    pub(crate) d1: Databases,
+    pub(crate) r2: r2::Buckets,
+    pub(crate) queues: Queues,
 }
 
 /// One authenticated and routed call.
@@ -56,6 +66,13 @@ impl Call<'_> {
             .iter()
             .find(|(n, _)| *n == name)
             .map_or("", |(_, v)| v.as_str())
+    }
+
+    /// The id of the path's account, for operations on something inside it.
+    pub(crate) fn account(&self) -> Result<String, ApiError> {
+        let id = self.param("account_id");
+        let known = self.world.accounts.iter().any(|account| account.id == id);
+        known.then(|| id.to_owned()).ok_or_else(ApiError::forbidden)
     }
 
     /// The zone of the path, for operations on something inside it.

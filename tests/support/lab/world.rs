@@ -8,6 +8,7 @@ use http::StatusCode;
 use simulator::Answered;
 use zonekeeper::catalog::Method;
 use zonekeeper::gateway::{BodyFault, Command, Lease, LockFault, Ticket, Turn, World, ZoneLock};
+use zonekeeper::identity::{Issuers, KeySource, PublicKey, Published, Verifier};
 use zonekeeper::model::{EntryId, EntryIds, RunId, Timestamp, ZoneId};
 use zonekeeper::upstream::{self, Answer, Client, DEADLINE_MS, Exchange, Head, Relay, Upstream};
 
@@ -251,6 +252,19 @@ impl Upstream for LabWorld {
 
     async fn read(&self, response: &Answered, cap: usize) -> Option<Vec<u8>> {
         Some(response.body.clone()).filter(|body| body.len() <= cap)
+    }
+}
+
+// Runs have no token.
+impl Issuers for LabWorld {
+    async fn published(&self, source: &KeySource, _kid: &str) -> Result<Published, String> {
+        panic!("nobody asks for the keys of {}", source.issuer);
+    }
+}
+
+impl Verifier for LabWorld {
+    async fn verify(&self, key: &PublicKey, _: &str, _: &[u8]) -> Result<bool, String> {
+        panic!("nobody checks a signature by {key:?}");
     }
 }
 

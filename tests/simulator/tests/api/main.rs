@@ -9,6 +9,8 @@ mod dns;
 #[cfg(test)]
 mod graphql;
 #[cfg(test)]
+mod kv;
+#[cfg(test)]
 mod lab;
 #[cfg(test)]
 mod lists;
@@ -19,6 +21,14 @@ mod products;
 #[cfg(test)]
 mod rulesets;
 #[cfg(test)]
+mod storage;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod tokens;
+#[cfg(test)]
+mod triggers;
+#[cfg(test)]
+mod uploads;
+#[cfg(test)]
+mod workers;

@@ -49,6 +49,33 @@ impl Answer {
     }
 }
 
+/// A part of a form: name, file name, content type, content.
+pub(crate) type Part<'a> = (&'a str, Option<&'a str>, Option<&'a str>, &'a str);
+
+/// The content type of [`form`].
+pub(crate) const FORM: &str = "multipart/form-data; boundary=----test";
+
+/// A `multipart/form-data` body.
+pub(crate) fn form(parts: &[Part<'_>]) -> Vec<u8> {
+    let mut body = String::new();
+    for (name, filename, content_type, content) in parts {
+        write!(
+            body,
+            "------test\r\nContent-Disposition: form-data; name=\"{name}\""
+        )
+        .unwrap();
+        if let Some(filename) = filename {
+            write!(body, "; filename=\"{filename}\"").unwrap();
+        }
+        if let Some(content_type) = content_type {
+            write!(body, "\r\nContent-Type: {content_type}").unwrap();
+        }
+        write!(body, "\r\n\r\n{content}\r\n").unwrap();
+    }
+    body.push_str("------test--\r\n");
+    body.into_bytes()
+}
+
 /// A simulator and a way to call it.
 #[derive(Debug)]
 pub(crate) struct Sim(Simulator);
@@ -88,6 +115,22 @@ impl Sim {
     /// GET with the right token.
     pub(crate) fn get(&self, path: &str) -> Answer {
         self.call("GET", path, None)
+    }
+
+    /// A v4 call with the right token and a body of any type.
+    pub(crate) fn send(&self, method: &str, path: &str, content_type: &str, body: &[u8]) -> Answer {
+        let token = format!("Bearer {TOKEN}");
+        let headers = [
+            ("authorization", token.as_str()),
+            ("content-type", content_type),
+        ];
+        self.raw(method, &format!("/client/v4{path}"), &headers, body)
+            .unwrap()
+    }
+
+    /// A v4 call with the right token and a form.
+    pub(crate) fn form(&self, method: &str, path: &str, parts: &[Part<'_>]) -> Answer {
+        self.send(method, path, FORM, &form(parts))
     }
 
     /// A control call.

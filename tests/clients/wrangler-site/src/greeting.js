@@ -1,0 +1,3 @@
+export function greeting(word, times) {
+  return `${word}, for the ${times}. time\n`;
+}
