@@ -789,6 +789,20 @@ fn e6_a_script_of_a_dispatch_namespace_is_another_than_that_of_its_name() {
     );
 }
 
+#[test]
+fn a_worker_is_read_by_its_name_where_the_path_has_an_id() {
+    let keeper = fresh();
+    let path = format!("/accounts/{ACME}/workers/workers/site");
+    keeper.expect(get(path).answers(200, success(&json!({"name": "site"}))));
+    check_passes(
+        &keeper,
+        by(&keeper, "ci", "GET /accounts/ACME/workers/workers/site"),
+        1,
+    );
+    let other = by(&keeper, "ci", "GET /accounts/ACME/workers/workers/api");
+    check_refused(&keeper, other, (403, 20020), 0);
+}
+
 // Routes and domains.
 
 fn routes() -> String {

@@ -498,7 +498,6 @@ fn e7_the_gateways_own_resources_are_out_of_reach() {
         "GET /accounts/ACME/workers/scripts/zonekeeper".to_owned(),
         "DELETE /accounts/ACME/workers/scripts/zonekeeper".to_owned(),
         "DELETE /accounts/ACME/workers/scripts/ZoneKeeper".to_owned(),
-        "PUT /accounts/ACME/workers/scripts/zonekeeper/secrets".to_owned(),
         format!("GET /accounts/ACME/d1/database/{OWN_D1}"),
         format!("POST /accounts/ACME/d1/database/{OWN_D1}/query"),
         "POST /accounts/ACME/d1/database/zonekeeper-db/query".to_owned(),
@@ -506,6 +505,13 @@ fn e7_the_gateways_own_resources_are_out_of_reach() {
     ] {
         check_refused(&keeper, by(&keeper, "admin", &line), (403, 20022));
     }
+    let line = "PUT /accounts/ACME/workers/scripts/zonekeeper/secrets";
+    let secret = json!({"name": "ROOT_KEY", "text": "mine", "type": "secret_text"});
+    check_refused(
+        &keeper,
+        by(&keeper, "admin", line).json(&secret),
+        (403, 20022),
+    );
     // Naming the operation id opens the script, never SQL on the database.
     let line = format!("POST /accounts/ACME/d1/database/{OWN_D1}/query");
     let answered = check_refused(&keeper, by(&keeper, "named", &line), (403, 20022));

@@ -109,6 +109,12 @@ function environment({ base, token, account, home }) {
   };
 }
 
+/** Runs wrangler once in the project `cwd`: `{code, output}`. */
+export async function once(args, { cwd, base, token, account, home }) {
+  await mkdir(home, { recursive: true });
+  return wrangler(args, { cwd, env: environment({ base, token, account, home }) });
+}
+
 function wrangler(args, { cwd, env, input }) {
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, ["--no-warnings", WRANGLER, ...args], { cwd, env, stdio: ["pipe", "pipe", "pipe"] });

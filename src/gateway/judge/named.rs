@@ -42,7 +42,9 @@ pub(in crate::gateway) fn of_path(resolved: Option<&Resolved<'_>>) -> OwnedFacts
 /// than the script of the same name outside of it.
 fn script(resolved: &Resolved<'_>) -> Option<String> {
     let param = |name: &str| resolved.params.get_named(name);
-    let script = param("script_name").or_else(|| param("service_name"))?;
+    // Where a path has an opaque id clients also send the name, and an id is the name of no script.
+    let named = ["script_name", "service_name", "worker_id"];
+    let script = named.into_iter().find_map(param)?;
     Some(match param("dispatch_namespace") {
         Some(namespace) => format!("{namespace}/{script}"),
         None => script.to_owned(),
