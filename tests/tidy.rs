@@ -1,10 +1,6 @@
 //! Rules of the source text that no compiler checks.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "helpers of tests may panic like tests"
-)]
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic like tests")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

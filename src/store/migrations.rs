@@ -100,9 +100,7 @@ mod tests {
                 let first = statement.lines().map(str::trim).find(is_code);
                 let begins = |verb: &&str| first.is_some_and(|line| line.starts_with(*verb));
                 assert!(
-                    ["CREATE ", "INSERT ", "ALTER "]
-                        .iter()
-                        .any(|verb| begins(&verb)),
+                    ["CREATE ", "INSERT ", "ALTER "].iter().any(begins),
                     "{statement}"
                 );
             }

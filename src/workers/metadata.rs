@@ -325,6 +325,8 @@ fn typed(node: Node, key: &str) -> Result<Json, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use super::*;
 
     const TYPE: &str = "multipart/form-data; boundary=b";
@@ -338,7 +340,8 @@ mod tests {
             } else {
                 format!("; filename=\"{file}\"")
             };
-            text += &format!(
+            let _ = write!(
+                text,
                 "--b\r\nContent-Disposition: form-data; name=\"{name}\"{file}\r\n\r\n{held}\r\n"
             );
         }

@@ -244,6 +244,8 @@ fn disposed(value: &str) -> Option<(String, Option<String>)> {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use super::*;
 
     const TYPE: &str = "multipart/form-data; boundary=----b-1";
@@ -251,7 +253,7 @@ mod tests {
     fn text(parts: &[&str]) -> String {
         let mut text = String::new();
         for part in parts {
-            text += &format!("------b-1\r\n{part}\r\n");
+            let _ = write!(text, "------b-1\r\n{part}\r\n");
         }
         text + "------b-1--\r\n"
     }
