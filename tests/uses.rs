@@ -167,3 +167,16 @@ fn f2_a_use_that_cannot_be_counted_is_refused_and_nothing_is_sent() {
         reads(&keeper, &key, "/settings/ssl");
     }
 }
+
+#[test]
+fn seeing_a_zone_takes_nothing_of_the_grant_that_shows_it() {
+    let keeper = Keeper::with(CONFIG);
+    let key = keeper.mint("bot");
+    for _ in 0..3 {
+        reads(&keeper, &key, "/settings/ssl");
+    }
+    for _ in 0..4 {
+        reads(&keeper, &key, "");
+    }
+    assert_eq!(read(&keeper, &key, "/settings/ssl").refused(), (403, 20025));
+}

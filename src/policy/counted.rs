@@ -5,7 +5,7 @@ use crate::config::document::Effect;
 
 use super::grant::{Verdict, Why};
 use super::index::Next;
-use super::{Counts, GrantId, Policy, Request};
+use super::{Counts, GrantId, Policy, Reason, Request};
 
 impl Policy {
     /// The grants that allow the call and count how often: each is used once by it.
@@ -26,6 +26,10 @@ impl Policy {
         };
         self.each(&ask, request, |place, item| {
             let decision = self.decide_one(&ask, request, place, item);
+            // Seeing a zone takes nothing of the grant that shows it.
+            if decision.reason == Reason::Visible {
+                return;
+            }
             match decision.grant.filter(|_| decision.is_allowed()) {
                 Some(grant) => add(grant),
                 // What comes back is judged record by record: each grant that may show some is used.
