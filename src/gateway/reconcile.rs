@@ -22,10 +22,10 @@ pub struct Reconciled {
 /// One pass, at the tick's `now`.
 ///
 /// 1. Every intent older than [`ABANDONED_AFTER_MS`] without an outcome is recorded as unknown.
-/// 2. Tokens for uploads that are over are forgotten.
-/// 3. Every unknown outcome of the last day that can be read back is, and is settled when the
+/// 2. Every unknown outcome of the last day that can be read back is, and is settled when the
 ///    answer tells. Not before that age either: Cloudflare may still be at work on a call whose
 ///    answer was lost, so that what is not there yet may come. A call that is answered after step 1 settles itself.
+/// 3. Tokens for uploads that are over are forgotten.
 ///
 /// Harmless to repeat and to run twice at once: rows are inserted once or not at all.
 ///
@@ -47,13 +47,12 @@ pub async fn reconcile<D: Database, U: Client>(
             break;
         }
     }
-    store.forget_asset_jwts(now).await?; // (2)
     let since = EntryId::first_of(now.plus_ms(-SETTLE_WITHIN_MS));
     for (id, read_back) in store.unsettled(since, cutoff).await? {
         match ask(upstream, &read_back, id.time()).await {
             Verdict::Undecided => done.undecided += 1,
             verdict => {
-                let happened = verdict == Verdict::Happened; // (3)
+                let happened = verdict == Verdict::Happened; // (2)
                 store
                     .settle(id, happened, "read back by the scheduler", now)
                     .await?;
@@ -61,6 +60,7 @@ pub async fn reconcile<D: Database, U: Client>(
             }
         }
     }
+    store.forget_asset_jwts(now).await?; // (3)
     Ok(done)
 }
 

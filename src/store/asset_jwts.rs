@@ -6,8 +6,10 @@ use crate::identity::{Digest, KeyId};
 use crate::model::{AccountId, Timestamp};
 
 /// Binds: the columns in order. A token that is given again is remembered anew.
-const REMEMBER: &str = "INSERT OR REPLACE INTO asset_jwts (hash, principal, key_id, account, script, expires_at) \
-     VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+const REMEMBER: &str = "INSERT INTO asset_jwts (hash, principal, key_id, account, script, expires_at) \
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
+     ON CONFLICT (hash) DO UPDATE SET principal = excluded.principal, key_id = excluded.key_id, \
+     account = excluded.account, script = excluded.script, expires_at = excluded.expires_at";
 /// Binds: hash, time in Unix ms.
 const BY_HASH: &str = "SELECT * FROM asset_jwts WHERE hash = ?1 AND expires_at > ?2";
 /// Binds: time in Unix ms.
