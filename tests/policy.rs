@@ -562,7 +562,7 @@ fn each_condition_concerns_its_own_product() {
         "site-ci",
         "PUT /accounts/Acme/workers/scripts/site",
         Facts::Unread,
-        "deny, NamedOnly",
+        "deny, Unjudged",
     );
 }
 
