@@ -11,12 +11,13 @@ import { Zonekeeper } from "./lib/zonekeeper.mjs";
 const ACME = "a0000000000000000000000000000001";
 const SCRIPT = "export default { fetch() { return new Response('ok'); } };";
 
-/** A Worker of one module, as clients upload it. */
-function upload() {
+/** A Worker of one module, as clients upload it: bytes, and the type they have. */
+async function upload() {
   const form = new FormData();
   form.set("metadata", new Blob([JSON.stringify({ main_module: "index.js" })], { type: "application/json" }));
   form.set("index.js", new Blob([SCRIPT], { type: "application/javascript+module" }), "index.js");
-  return form;
+  const response = new Response(form);
+  return { bytes: Buffer.from(await response.arrayBuffer()), type: response.headers.get("content-type") };
 }
 
 const record = (content) => ({ type: "A", name: "endpoint.example.com", content, ttl: 60 });
@@ -117,7 +118,11 @@ test("each endpoint opens with its permission group and with no other", async (t
   assert.equal(ENDPOINTS.length, 31);
   const made = {};
   for (const [name, method, path, opener, body] of ENDPOINTS) {
-    const call = (who) => zk.cf(method, path(made), body?.(zk.sim.state.pools), { key: keys[`${who}-${slug(name)}`] });
+    const call = async (who) => {
+      const sent = await body?.(zk.sim.state.pools);
+      const headers = sent?.bytes ? { "content-type": sent.type } : {};
+      return zk.cf(method, path(made), sent?.bytes ?? sent, { key: keys[`${who}-${slug(name)}`], headers });
+    };
     const mark = await zk.sim.mark();
     const without = await call("without");
     if (opener === "any" && name.endsWith("list")) {
