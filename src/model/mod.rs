@@ -1,10 +1,11 @@
-//! Values that are valid once constructed: identifiers, instants, names, secrets.
+//! Values that are valid once constructed: identifiers, instants, names, secrets, JSON and forms.
 //!
 //! Nothing here does I/O or reads a clock. Every constructor refuses what is malformed, so code
 //! that holds one of these types needs no second check.
 
 pub mod base64url;
 mod entry_id;
+pub mod form;
 mod id;
 pub mod json;
 mod quoted;

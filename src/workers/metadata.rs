@@ -6,7 +6,7 @@
 
 use sha2::{Digest as _, Sha256};
 
-use super::multipart::{Form, FormError};
+use crate::model::form::{Form, FormError};
 use crate::model::json::{Json, JsonError, parse};
 use crate::model::quoted;
 

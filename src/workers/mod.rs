@@ -6,8 +6,6 @@
 
 mod binding;
 mod metadata;
-mod multipart;
 
 pub use binding::{Bound, Inherited, Named, bindings_of, is_free, named};
 pub use metadata::{MetadataError, Upload, digest};
-pub use multipart::{Form, FormError, Part};

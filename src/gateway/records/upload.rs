@@ -5,6 +5,7 @@ use super::super::judge::dns::MAX_BATCH_ITEMS;
 use super::super::refusal::{Code, Refusal};
 use crate::dns;
 use crate::model::RecordName;
+use crate::model::form::Form;
 use crate::policy::RecordFacts;
 
 /// What stands between the parts of a form of ours.
@@ -26,12 +27,13 @@ pub(super) fn judge(
     body: &[u8],
     zone_name: &str,
 ) -> Result<(String, Vec<RecordFacts>), Refusal> {
-    let boundary = boundary_of(content_type).ok_or_else(|| {
-        malformed("The body of this call must be a form: send it with the header Content-Type: multipart/form-data and a boundary.")
-    })?;
-    let body = std::str::from_utf8(body).map_err(|_| malformed("The form is not UTF-8."))?;
+    let form = Form::read(content_type.unwrap_or_default(), body)
+        .map_err(|error| malformed(format!("The body of this call must be a form: {error}.")))?;
     let (mut file, mut proxied) = (None, None);
-    for (name, content) in parts(body, boundary)? {
+    for part in &form.parts {
+        let name = part.name.as_str();
+        let content = std::str::from_utf8(part.bytes(body))
+            .map_err(|_| malformed(format!("The part `{name}` of the form is not UTF-8.")))?;
         let place = match name {
             "file" => &mut file,
             "proxied" => &mut proxied,
@@ -84,68 +86,6 @@ pub(super) fn judge(
         "--\r\n",
     ];
     Ok((form.concat(), facts))
-}
-
-/// The boundary that a content type names, if it is that of a form (RFC 7578 §4.1).
-fn boundary_of(content_type: Option<&str>) -> Option<&str> {
-    let mut pieces = content_type?.split(';');
-    let media_type = pieces.next()?.trim();
-    if !media_type.eq_ignore_ascii_case("multipart/form-data") {
-        return None;
-    }
-    let mut boundaries = pieces.filter_map(|piece| {
-        let (key, value) = piece.trim().split_once('=')?;
-        let value = value
-            .strip_prefix('"')
-            .map_or(Some(value), |value| value.strip_suffix('"'))?;
-        key.eq_ignore_ascii_case("boundary").then_some(value)
-    });
-    let boundary = boundaries.next()?;
-    let is_plain = (1..=70).contains(&boundary.len())
-        && boundary
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"'()+_-./:=?".contains(&b));
-    (is_plain && boundaries.next().is_none()).then_some(boundary)
-}
-
-/// The parts of a form, each with its name.
-fn parts<'b>(body: &'b str, boundary: &str) -> Result<Vec<(&'b str, &'b str)>, Refusal> {
-    let broken = || malformed("The form is broken: it does not follow its boundary.");
-    let opening = format!("--{boundary}");
-    let delimiter = format!("\r\n--{boundary}");
-    let mut rest = body.strip_prefix(opening.as_str()).ok_or_else(broken)?;
-    let mut found = Vec::new();
-    loop {
-        if let Some(end) = rest.strip_prefix("--") {
-            return if end.trim().is_empty() {
-                Ok(found)
-            } else {
-                Err(broken())
-            };
-        }
-        let part = rest.strip_prefix("\r\n").ok_or_else(broken)?;
-        let (part, after) = part.split_once(delimiter.as_str()).ok_or_else(broken)?;
-        let (head, content) = part.split_once("\r\n\r\n").ok_or_else(broken)?;
-        found.push((name_of(head).ok_or_else(broken)?, content));
-        rest = after;
-    }
-}
-
-/// The name that the head of a part gives it.
-fn name_of(head: &str) -> Option<&str> {
-    let mut dispositions = head.split("\r\n").filter_map(|line| {
-        let (key, value) = line.split_once(':')?;
-        key.eq_ignore_ascii_case("content-disposition")
-            .then_some(value)
-    });
-    let disposition = dispositions.next()?;
-    let mut names = disposition.split(';').filter_map(|piece| {
-        let (key, value) = piece.trim().split_once('=')?;
-        key.eq_ignore_ascii_case("name")
-            .then(|| value.trim_matches('"'))
-    });
-    let name = names.next()?;
-    (dispositions.next().is_none() && names.next().is_none()).then_some(name)
 }
 
 #[cfg(test)]
@@ -221,19 +161,19 @@ mod tests {
             ),
             (
                 format!("preamble\r\n{good}"),
-                "The form is broken: it does not follow its boundary.",
+                "The body of this call must be a form: the parts of the form are not set apart as its boundary says.",
             ),
             (
                 format!("{good}epilogue"),
-                "The form is broken: it does not follow its boundary.",
+                "The body of this call must be a form: the parts of the form are not set apart as its boundary says.",
             ),
             (
                 good.replace("--x-1--", ""),
-                "The form is broken: it does not follow its boundary.",
+                "The body of this call must be a form: the parts of the form are not set apart as its boundary says.",
             ),
             (
                 good.replace("name=\"file\"", "name=\"file\"; name=\"proxied\""),
-                "The form is broken: it does not follow its boundary.",
+                "The body of this call must be a form: part 1 of the form: its Content-Disposition is malformed.",
             ),
             (
                 form(&[("file", "$INCLUDE x")]),
