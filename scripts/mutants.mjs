@@ -66,7 +66,7 @@ await main(async () => {
   let survived = 0;
   for (const { case: name, file, find, replace, test } of chosen) {
     const target = path.join(PLACE, file);
-    const whole = await readFile(at(file), "utf8");
+    const whole = await readFile(target, "utf8");
     progress(`${name}: ${file}`);
     await writeFile(target, whole.replace(find, () => replace));
     const { code, failed, passed, output } = await cargoTest(test);
