@@ -14,8 +14,8 @@ use crate::settings::UpstreamCredential;
 use crate::store::Database;
 use crate::upstream::Envelope;
 
-/// For how long an isolate believes what it was told.
-const BELIEVED_FOR_MS: i64 = 600_000;
+/// How often an isolate asks at the most.
+const ASKED_EVERY_MS: i64 = 600_000;
 /// Groups by which a token makes others.
 const MINTS: [&str; 2] = ["API Tokens Write", "Account API Tokens Write"];
 /// Groups the gateway needs for itself: to resolve names and to look at its own token.
@@ -31,7 +31,7 @@ const TOO_BROAD: &str =
     "the upstream token may do what no grant gives anybody; take those permission groups from it";
 
 impl<D: Database, W: World> Gateway<'_, D, W> {
-    /// Warnings about the upstream credential, asked anew every ten minutes. A token that may not read
+    /// Warnings about the upstream credential, asked anew every ten minutes at the most. A token that may not read
     /// itself cannot mint others either, as that group reads too; then there is nothing to say.
     pub async fn credential_warnings(
         &self,
@@ -41,15 +41,12 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
         if matches!(self.settings.credential, UpstreamCredential::Legacy { .. }) {
             return Vec::new();
         }
-        let groups = match self.view.credential_groups(now, BELIEVED_FOR_MS) {
-            Some(groups) => groups,
-            None => match self.ask_for_groups().await {
-                Some(groups) => {
-                    self.view.learn_credential_groups(groups.clone(), now);
-                    groups
-                }
-                None => return Vec::new(),
-            },
+        if self.view.credential_ask_due(now, ASKED_EVERY_MS) {
+            let groups = self.ask_for_groups().await;
+            self.view.learn_credential_groups(groups);
+        }
+        let Some(groups) = self.view.credential_groups() else {
+            return Vec::new();
         };
         let mut warnings = Vec::new();
         if groups.iter().any(|group| MINTS.contains(&group.as_str())) {

@@ -5,7 +5,7 @@
 //! of grants, holds everywhere within 5 s of being stored.
 //! INVARIANT: only values are kept here, never a future or stream of some request.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
@@ -139,7 +139,8 @@ pub struct View {
     keys: RefCell<BTreeMap<KeyId, HeldKey>>,
     zone_names: RefCell<BTreeMap<ZoneId, String>>,
     ruleset_phases: RefCell<BTreeMap<String, String>>,
-    credential_groups: RefCell<Option<(Timestamp, BTreeSet<String>)>>,
+    credential_groups: RefCell<Option<BTreeSet<String>>>,
+    credential_asked_at: Cell<Option<Timestamp>>,
     refresh_sent_at: RefCell<Option<Timestamp>>,
     issuer_keys: KeyRing,
 }
@@ -440,19 +441,26 @@ impl View {
         phases.insert(id, phase);
     }
 
-    /// The permission groups of the upstream token, as learnt less than `max_age_ms` ago.
-    #[must_use]
-    pub fn credential_groups(&self, now: Timestamp, max_age_ms: i64) -> Option<BTreeSet<String>> {
-        let held = self.credential_groups.borrow();
-        let (at, groups) = held.as_ref()?;
-        (0..max_age_ms)
-            .contains(&now.ms_since(*at))
-            .then(|| groups.clone())
+    /// Whether it is time to ask what the upstream token may do: once in `every_ms`, whatever comes of
+    /// it, as anybody can make us ask.
+    pub fn credential_ask_due(&self, now: Timestamp, every_ms: i64) -> bool {
+        let asked = self.credential_asked_at.get();
+        let due = asked.is_none_or(|at| !(0..every_ms).contains(&now.ms_since(at)));
+        if due {
+            self.credential_asked_at.set(Some(now));
+        }
+        due
     }
 
-    /// Keeps the permission groups of the upstream token.
-    pub fn learn_credential_groups(&self, groups: BTreeSet<String>, now: Timestamp) {
-        *self.credential_groups.borrow_mut() = Some((now, groups));
+    /// The permission groups of the upstream token, where Cloudflare told.
+    #[must_use]
+    pub fn credential_groups(&self) -> Option<BTreeSet<String>> {
+        self.credential_groups.borrow().clone()
+    }
+
+    /// Keeps the permission groups of the upstream token; none where they may not be seen.
+    pub fn learn_credential_groups(&self, groups: Option<BTreeSet<String>>) {
+        *self.credential_groups.borrow_mut() = groups;
     }
 
     /// Forgets everything, so that the next call reads anew: after a change made by this isolate.

@@ -33,6 +33,17 @@ async function upstream(method, path, body) {
   return result;
 }
 
+test("E11: whoever asks for readyz, and however often, Cloudflare is asked once", async () => {
+  // The token may not read itself, so there is nothing to remember.
+  await zk.sim.faults([{ match: { path: "/client/v4/user/tokens/verify" }, action: { status: 403, body: "{}" } }, { match: { path: `/client/v4/accounts/${zk.sim.state.accounts[0].id}/tokens/verify` }, action: { status: 403, body: "{}" } }]);
+  const mark = await zk.sim.mark();
+  assert.deepEqual(await warnings(), []);
+  await Promise.all(Array.from({ length: 10 }, () => zk.request("GET", "/readyz", undefined, { key: null })));
+  const asked = (await zk.sim.ledger({ after: mark })).map(({ path }) => path);
+  assert.deepEqual([...new Set(asked)].length, asked.length, asked.join(" "));
+  await zk.sim.clearFaults();
+});
+
 test("E5: readyz warns of a token that could mint others, and of one broader than all grants", async () => {
   assert.deepEqual(await warnings(), []);
   const { id } = await upstream("GET", "/user/tokens/verify");
