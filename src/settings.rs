@@ -221,7 +221,9 @@ impl TryFrom<RawSettings> for Settings {
                     present(raw.own_kv_id).ok_or(SettingsError::Missing("OWN_KV_ID"))?;
                 let list = |text: Option<String>| -> Vec<String> {
                     let text = present(text).unwrap_or_default();
-                    let parts = text.split(',').map(|part| part.trim().to_ascii_lowercase());
+                    let parts = text
+                        .split(',')
+                        .map(|part| part.trim().trim_end_matches('.').to_ascii_lowercase());
                     parts.filter(|part| !part.is_empty()).collect()
                 };
                 let mut names = vec![script, database, database_name, namespace];

@@ -469,3 +469,75 @@ fn only_the_listed_list_is_reached() {
         "covers only the list",
     );
 }
+
+#[test]
+fn e7_what_a_rule_or_balancer_has_already_counts_as_well() {
+    const ID: &str = "023e105f4ecef8ad9ca31a8372d0c353";
+    let keeper = keeper();
+    let own = "Zonekeeper itself";
+    let rule = |pattern: &str| {
+        let target =
+            json!({"target": "url", "constraint": {"operator": "matches", "value": pattern}});
+        success(&json!({"id": ID, "targets": [target]}))
+    };
+    let path = format!("/zones/{COM}/pagerules/{ID}");
+    let change = json!({"actions": [{"id": "ssl", "value": "off"}]});
+    let patched = || by(&keeper, "redirects", &format!("PATCH {path}"), &change);
+    keeper.expect(get(&path).answers(200, rule("*example.com/*")));
+    let answered = keeper.call(patched());
+    assert_eq!(answered.refused(), (403, 20022));
+    assert!(answered.message().contains(own));
+    keeper.expect(get(&path).answers(200, rule("www.example.com/*")));
+    keeper.expect(
+        patch(&path)
+            .with(change.clone())
+            .answers(200, success(&json!({}))),
+    );
+    passes(&keeper.call(patched()));
+    keeper.expect(get(&path).answers(500, "{}"));
+    keeper.expect(get(&path).answers(500, "{}"));
+    keeper.expect(get(&path).answers(500, "{}"));
+    assert_eq!(keeper.call(patched()).refused(), (502, 20070));
+    // What is refused anyway is not looked up, nor is anything in a zone without a host of ours.
+    let request = by(&keeper, "waf", &format!("PATCH {path}"), &change);
+    refused(&keeper, request, (403, 20020), "Page Rules Write");
+    let net = path.replace(COM, NET);
+    keeper.expect(
+        patch(&net)
+            .with(change.clone())
+            .answers(200, success(&json!({}))),
+    );
+    passes(&keeper.call(by(&keeper, "redirects", &format!("PATCH {net}"), &change)));
+
+    let path = format!("/zones/{COM}/load_balancers/{ID}");
+    let change = json!({"default_pools": ["p"]});
+    let shown = |name: &str| success(&json!({"id": ID, "name": name}));
+    let patched = || by(&keeper, "redirects", &format!("PATCH {path}"), &change);
+    keeper.expect(get(&path).answers(200, shown("zk.example.com")));
+    assert_eq!(keeper.call(patched()).refused(), (403, 20022));
+    keeper.expect(get(&path).answers(200, shown("lb.example.com")));
+    keeper.expect(
+        patch(&path)
+            .with(change.clone())
+            .answers(200, success(&json!({}))),
+    );
+    passes(&keeper.call(patched()));
+}
+
+#[test]
+fn e11_nothing_is_looked_up_for_a_caller_whom_no_grant_lets_through() {
+    let keeper = keeper();
+    // A zone whose name nobody knows, and a ruleset whose phase nobody knows.
+    let rules = json!({"rules": []});
+    for path in [
+        format!("PUT /zones/{FOREIGN}/rulesets/{RULESET}"),
+        format!("PUT /zones/{FOREIGN}/rulesets/phases/http_request_origin/entrypoint"),
+    ] {
+        refused(
+            &keeper,
+            by(&keeper, "ssl", &path, &rules),
+            (403, 20020),
+            "no grant of it reaches",
+        );
+    }
+}

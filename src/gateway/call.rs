@@ -281,7 +281,7 @@ impl Targeted<'_> {
 
     /// Whether some grant opens the call, as far as that can be told without its body.
     pub(super) fn may_be_allowed(&self) -> bool {
-        let request = self.request(Facts::Unread, self.call.received.arrived);
+        let request = self.request(self.named.facts(), self.call.received.arrived);
         self.policy().decide(&request).is_allowed()
     }
 

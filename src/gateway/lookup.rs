@@ -422,7 +422,7 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
     }
 
     /// The result of a read of our own; none where there is nothing.
-    async fn found(&self, path: &str) -> Result<Option<Json>, Refusal> {
+    pub(super) async fn found(&self, path: &str) -> Result<Option<Json>, Refusal> {
         let answer = self.read_upstream(path).await?;
         if answer.head.status == http::StatusCode::NOT_FOUND {
             return Ok(None);
@@ -486,7 +486,7 @@ fn touched(draft: &mut Draft, script: &str, pattern: String) {
     }
 }
 
-fn field<'j>(json: &'j Json, name: &str) -> Result<&'j str, Refusal> {
+pub(super) fn field<'j>(json: &'j Json, name: &str) -> Result<&'j str, Refusal> {
     json.get(name).and_then(Json::as_str).ok_or_else(unreadable)
 }
 

@@ -1,78 +1,53 @@
-//! The phase of a ruleset that a call names by its id. It is looked up where a grant, or the
-//! gateway's own host names, depend on it, and kept: it never changes for an id.
+//! The phase of a ruleset that a call names by its id. It is looked up where a grant depends on it,
+//! and kept: it never changes for an id.
 
 use super::call::{Step, Targeted};
 use super::deps::{Gateway, World};
 use super::judge::OwnedFacts;
-use super::refusal::{Code, Refusal};
+use super::lookup::field;
+use super::refusal::Refusal;
 use crate::catalog::Family;
 use crate::policy::Thing;
 use crate::store::Database;
-use crate::upstream::Envelope;
 
 impl<D: Database, W: World> Gateway<'_, D, W> {
-    /// Adds to a call on a ruleset what its phase is. A ruleset that cannot be seen has none: then
-    /// what depends on it is refused.
+    /// Adds to a call on a ruleset what its phase is. A ruleset that is not there has none: then what
+    /// depends on it is refused. Nothing is looked up for a caller whom no grant could let through.
     pub(super) async fn look_up_phase<'a>(&self, mut call: Targeted<'a>) -> Step<Targeted<'a>> {
-        let Some(resolved) = &call.checked.resolved else {
+        let resolved = call.checked.resolved.as_ref();
+        let Some(resolved) = resolved.filter(|it| it.operation.family() == Family::Rulesets) else {
             return Ok(call);
         };
-        if resolved.operation.family() != Family::Rulesets {
-            return Ok(call);
-        }
-        let is_write = resolved.operation.is_write();
-        let has_own = self.settings.own.as_ref();
-        let is_guarded = is_write && has_own.is_some_and(|own| !own.hostnames.is_empty());
+        let is_conditioned = call.is_conditioned();
         if let Some(id) = resolved.params.get_named("ruleset_id")
-            && (is_guarded || call.is_conditioned())
+            && is_conditioned
         {
-            let id = id.to_owned();
-            let marker = format!("/rulesets/{id}");
-            let end = call.checked.path.find(&marker).map(|at| at + marker.len());
-            let path = end.and_then(|end| call.checked.path.get(..end));
-            let path = path.map(str::to_owned);
-            let phase = match (self.view.ruleset_phase(&id), path) {
-                (Some(phase), _) => Some(phase),
-                (None, Some(path)) => match self.phase_at(&path).await {
-                    Ok(phase) => phase,
-                    Err(refusal) => return Err(call.stop(refusal)),
-                },
-                (None, None) => None,
+            let phase = match self.phase_of(&call, id).await {
+                Ok(phase) => phase,
+                Err(refusal) => return Err(call.stop(refusal)),
             };
-            if let Some(phase) = phase {
-                self.view.learn_ruleset_phase(id, phase.clone());
-                call.named = OwnedFacts::Things(vec![Thing::new(Family::Rulesets, phase)]);
-            }
+            let thing = |phase| vec![Thing::new(Family::Rulesets, phase)];
+            call.named = phase.map_or(OwnedFacts::None, |phase| OwnedFacts::Things(thing(phase)));
         }
         // Whether rules may reach our own host name depends on the zone's name.
-        if let Some(zone) = call.zone.filter(|_| is_guarded) {
-            let named = self.zone_name(&call.call.snapshot, zone).await;
-            if let Err(refusal) = named {
-                return Err(call.stop(refusal));
-            }
+        if call.is_write() && (is_conditioned || call.may_be_allowed()) {
+            self.learn_own_zone(&call).await?;
         }
         Ok(call)
     }
 
-    async fn phase_at(&self, path: &str) -> Result<Option<String>, Refusal> {
-        let answer = self.read_upstream(path).await?;
-        let status = answer.head.status;
-        if status.is_client_error() {
+    async fn phase_of(&self, call: &Targeted<'_>, id: &str) -> Result<Option<String>, Refusal> {
+        if let Some(phase) = self.view.ruleset_phase(id) {
+            return Ok(Some(phase));
+        }
+        let path = &call.checked.path;
+        let end = path.find(id).map_or(path.len(), |at| at + id.len());
+        let ruleset = path.get(..end).unwrap_or(path);
+        let Some(found) = self.found(ruleset).await? else {
             return Ok(None);
-        }
-        let phase = answer
-            .body
-            .as_deref()
-            .and_then(Envelope::parse)
-            .and_then(|envelope| envelope.result)
-            .and_then(|result| serde_json::from_str::<serde_json::Value>(result.get()).ok())
-            .and_then(|result| Some(result.get("phase")?.as_str()?.to_owned()));
-        match phase {
-            Some(phase) => Ok(Some(phase)),
-            None => Err(Refusal::new(
-                Code::UpstreamUnknown,
-                "Cloudflare did not say which phase the ruleset has, so the call could not be judged and nothing was sent.",
-            )),
-        }
+        };
+        let phase = field(&found, "phase")?.to_owned();
+        self.view.learn_ruleset_phase(id.to_owned(), phase.clone());
+        Ok(Some(phase))
     }
 }

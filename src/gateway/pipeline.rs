@@ -113,7 +113,7 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
             return Ok(call);
         };
         match self.judge(&call, judged).await {
-            Ok(judgement) => Ok(call.with(judgement)),
+            Ok(judgement) => self.look_up_hosts(call.with(judgement)).await,
             Err(refusal) => Err(call.stop(refusal)),
         }
     }

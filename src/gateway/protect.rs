@@ -2,11 +2,11 @@
 //! take over, or show to others, what comes in at a host name it answers at. No permission group
 //! reaches it, only a grant that names the operation; SQL on its database nothing does.
 
-use super::call::Targeted;
+use super::call::{Step, Targeted};
 use super::deps::{Gateway, World};
-use super::judge::{self, OwnedFacts};
+use super::judge::{self, OwnedFacts, hosts_of};
 use super::records::is_own;
-use crate::catalog::{Family, Method, phase_reroutes};
+use crate::catalog::{Family, Judged, Method, phase_reroutes};
 use crate::policy::Resource;
 use crate::store::Database;
 
@@ -29,12 +29,11 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
         });
         let judged = call.judgement.as_ref();
         let takes_host = judged.is_some_and(|judgement| {
-            judgement
-                .hosts
-                .iter()
-                .any(|pattern| own.hostnames.iter().any(|host| may_match(pattern, host)))
+            let takes =
+                |pattern: &String| own.hostnames.iter().any(|host| may_match(pattern, host));
+            judgement.hosts.iter().any(takes) && self.may_hold_own(call)
         });
-        let reroutes = reroutes(call) && (in_own_account || self.holds_own_host(call));
+        let reroutes = reroutes(call) && (in_own_account || self.may_hold_own(call));
         let by_worker = judged.is_some_and(|it| self.touches_own_by(call, &it.facts))
             || self.touches_own_by(call, &call.attached.before);
         (in_own_account && is_named) || is_own_record || takes_host || reroutes || by_worker
@@ -66,20 +65,61 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
         }) && self.touches_own_resource(call)
     }
 
-    /// Whether one of the gateway's own host names lies in the zone of the call. A zone whose name is
-    /// not known may hold one.
-    fn holds_own_host(&self, call: &Targeted<'_>) -> bool {
-        let Some(zone) = call.zone else { return false };
-        let hostnames = self
-            .settings
-            .own
-            .as_ref()
-            .map(|own| own.hostnames.as_slice());
-        let hostnames = hostnames.unwrap_or_default();
-        match self.known_zone_name(&call.call.snapshot, zone) {
-            Some(name) => hostnames.iter().any(|host| lies_in(host, &name)),
-            None => !hostnames.is_empty(),
+    /// Whether a host name of Zonekeeper's own lies in the zone of this name.
+    pub(super) fn holds_own(&self, zone_name: &str) -> bool {
+        self.own_hosts().iter().any(|host| {
+            host.strip_suffix(zone_name)
+                .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+        })
+    }
+
+    /// The same of the zone of the call. A zone whose name is not known may hold one, unless no grant
+    /// lets the call through anyway: then its name was not asked for.
+    fn may_hold_own(&self, call: &Targeted<'_>) -> bool {
+        call.zone.is_some_and(
+            |zone| match self.known_zone_name(&call.call.snapshot, zone) {
+                Some(name) => self.holds_own(&name),
+                None => {
+                    !self.own_hosts().is_empty() && (call.is_conditioned() || call.may_be_allowed())
+                }
+            },
+        )
+    }
+
+    fn own_hosts(&self) -> &[String] {
+        let own = self.settings.own.as_ref();
+        own.map_or(&[], |own| &own.hostnames)
+    }
+
+    /// Sees to it that the name of the zone is known where it may hold a host name of our own.
+    pub(super) async fn learn_own_zone(&self, call: &Targeted<'_>) -> Step<()> {
+        if let Some(zone) = call.zone.filter(|_| !self.own_hosts().is_empty())
+            && let Err(refusal) = self.zone_name(&call.call.snapshot, zone).await
+        {
+            return Err(call.stop(refusal));
         }
+        Ok(())
+    }
+
+    /// Adds the host names that a page rule or load balancer has already to those its body names,
+    /// where the zone holds one of our own: what it does there is changed as well.
+    pub(super) async fn look_up_hosts<'a>(&self, mut call: Targeted<'a>) -> Step<Targeted<'a>> {
+        let takes_hosts = matches!(call.judged(), Some(Judged::PageRule | Judged::LoadBalancer));
+        if !takes_hosts || !call.may_be_allowed() {
+            return Ok(call);
+        }
+        self.learn_own_zone(&call).await?;
+        if call.call.verb.method == Method::Post || !self.may_hold_own(&call) {
+            return Ok(call);
+        }
+        let found = match self.found(&call.checked.path).await {
+            Ok(found) => found,
+            Err(refusal) => return Err(call.stop(refusal)),
+        };
+        if let (Some(found), Some(judgement)) = (found, &mut call.judgement) {
+            judgement.hosts.extend(hosts_of(&found));
+        }
+        Ok(call)
     }
 }
 
@@ -100,19 +140,10 @@ fn reroutes(call: &Targeted<'_>) -> bool {
         && phases.iter().any(|phase| phase_reroutes(&phase.name))
 }
 
-/// Whether a host name is the zone's or lies below it.
-fn lies_in(host: &str, zone: &str) -> bool {
-    let (host, zone) = (host.to_ascii_lowercase(), zone.to_ascii_lowercase());
-    host == zone
-        || host
-            .strip_suffix(&zone)
-            .is_some_and(|rest| rest.ends_with('.'))
-}
-
 /// Whether a URL pattern, or a host name, may match something at `host`, with or without a scheme. A
 /// `*` may stand for anything, a slash included, so only what comes before the first counts.
 fn may_match(pattern: &str, host: &str) -> bool {
-    let (pattern, host) = (pattern.to_ascii_lowercase(), host.to_ascii_lowercase());
+    let pattern = pattern.to_ascii_lowercase();
     let (start, has_star) = match pattern.split_once('*') {
         Some((start, _)) => (start, true),
         None => (pattern.as_str(), false),
@@ -160,8 +191,5 @@ mod tests {
         ] {
             assert!(!may_match(pattern, "zk.example.com"), "{pattern}");
         }
-        assert!(lies_in("zk.example.com", "Example.com"));
-        assert!(lies_in("example.com", "example.com"));
-        assert!(!lies_in("zkexample.com", "example.com"));
     }
 }

@@ -87,17 +87,6 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
         }))
     }
 
-    /// Whether a host name of Zonekeeper's own lies in the zone of this name.
-    pub(super) fn holds_own(&self, zone_name: &str) -> bool {
-        let own = self.settings.own.as_ref();
-        own.is_some_and(|own| {
-            own.hostnames.iter().any(|host| {
-                host.strip_suffix(zone_name)
-                    .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
-            })
-        })
-    }
-
     /// Takes the turn and looks up what the call changes, where that takes it. The turn is put into
     /// `held` as soon as it was got.
     pub(super) async fn look_up_records<'a>(

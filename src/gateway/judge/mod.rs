@@ -22,6 +22,7 @@ pub use crate::model::sanitised;
 use super::refusal::{Code, Refusal};
 
 pub(super) use named::of_path;
+pub(super) use products::hosts_of;
 pub use workers::UPLOAD_BODY_CAP;
 pub(super) use workers::{Body, Draft, Lookup, Place, draft, touches};
 

@@ -121,27 +121,16 @@ pub(super) fn kv_bulk(body: Json, around: &Surroundings<'_>) -> Result<Judgement
 /// A page rule: `targets[].constraint.value` are the URL patterns it matches.
 pub(super) fn page_rule(body: Json, around: &Surroundings<'_>) -> Result<Judgement, Refusal> {
     object(&body)?;
-    let wrong = || {
-        malformed(
-            "The field `targets` must be a list of objects with `constraint.value`, a URL pattern.",
-        )
-    };
     let targets = match body.get("targets") {
-        None => &[][..],
-        Some(targets) => targets.as_array().ok_or_else(wrong)?,
+        None => 0,
+        Some(targets) => targets.as_array().map_or(1, <[_]>::len),
     };
-    let hosts: Vec<String> = targets
-        .iter()
-        .map(|target| {
-            let value = target
-                .get("constraint")
-                .and_then(|constraint| constraint.get("value"));
-            value
-                .and_then(Json::as_str)
-                .map(str::to_owned)
-                .ok_or_else(wrong)
-        })
-        .collect::<Result<_, _>>()?;
+    let hosts: Vec<String> = patterns_of(&body).collect();
+    if hosts.len() != targets {
+        return Err(malformed(
+            "The field `targets` must be a list of objects with `constraint.value`, a URL pattern.",
+        ));
+    }
     let shown = hosts
         .first()
         .map_or_else(String::new, |host| format!(" for {}", sanitised(host, 200)));
@@ -150,6 +139,22 @@ pub(super) fn page_rule(body: Json, around: &Surroundings<'_>) -> Result<Judgeme
         hosts,
         ..Judgement::of(body, OwnedFacts::None, action)
     })
+}
+
+/// The URL patterns of a page rule, as written or as Cloudflare shows it.
+fn patterns_of(rule: &Json) -> impl Iterator<Item = String> {
+    let targets = rule.get("targets").and_then(Json::as_array);
+    let targets = targets.unwrap_or_default().iter();
+    targets.filter_map(|target| {
+        let pattern = target.get("constraint")?.get("value")?;
+        pattern.as_str().map(str::to_owned)
+    })
+}
+
+/// The host names of a page rule or load balancer as Cloudflare shows it.
+pub(in crate::gateway) fn hosts_of(shown: &Json) -> Vec<String> {
+    let name = shown.get("name").and_then(Json::as_str).map(str::to_owned);
+    patterns_of(shown).chain(name).collect()
 }
 
 /// A load balancer: its `name` becomes a DNS name of the zone.
