@@ -1,9 +1,7 @@
 //! What the Worker is told by its vars and secrets, checked once.
 
-use url::Url;
-
 use crate::identity::{Pepper, may_fetch};
-use crate::model::{AccountId, Secret};
+use crate::model::{AccountId, Secret, WebUrl};
 use crate::upstream::SecretScanner;
 
 /// Vars and secrets as read; absent and empty are the same.
@@ -132,10 +130,9 @@ fn access_app(
         format!("https://{team}")
     };
     // An origin: what tokens name is written without a final slash.
-    let issuer = Url::parse(&address)
-        .ok()
-        .filter(|url| url.path() == "/" && url.query().is_none() && url.fragment().is_none())
-        .map(|url| url.origin().ascii_serialization())
+    let issuer = WebUrl::parse(&address)
+        .filter(|url| url.path == "/" && url.is_address())
+        .map(|url| url.origin())
         .filter(|origin| may_fetch(origin, is_local));
     match issuer {
         Some(issuer) => Ok(Some(AccessApp { issuer, audience })),
@@ -152,20 +149,15 @@ impl TryFrom<RawSettings> for Settings {
     fn try_from(raw: RawSettings) -> Result<Self, SettingsError> {
         let base =
             present(raw.upstream_base_url).ok_or(SettingsError::Missing("UPSTREAM_BASE_URL"))?;
-        let url = Url::parse(&base)
-            .map_err(|_| SettingsError::Invalid("UPSTREAM_BASE_URL", "is not a URL"))?;
-        let loopback = matches!(url.host_str(), Some("127.0.0.1" | "localhost" | "[::1]"));
-        if url.scheme() != "https" && !(url.scheme() == "http" && loopback) {
+        let url = WebUrl::parse(&base)
+            .ok_or(SettingsError::Invalid("UPSTREAM_BASE_URL", "is not a URL"))?;
+        if !url.is_https && !url.is_loopback() {
             return Err(SettingsError::Invalid(
                 "UPSTREAM_BASE_URL",
                 "must be https, but for a simulator on this machine",
             ));
         }
-        if !url.username().is_empty()
-            || url.password().is_some()
-            || url.query().is_some()
-            || url.fragment().is_some()
-        {
+        if !url.is_address() {
             return Err(SettingsError::Invalid(
                 "UPSTREAM_BASE_URL",
                 "must be a plain address without credentials, query or fragment",
@@ -203,7 +195,7 @@ impl TryFrom<RawSettings> for Settings {
                 .into_iter()
                 .flatten(),
         );
-        let is_local = loopback && url.scheme() == "http";
+        let is_local = url.is_loopback() && !url.is_https;
         let access = access_app(raw.access_team_domain, raw.access_aud, is_local)?;
         let own_account = present(raw.own_account_id);
         let own = match own_account {

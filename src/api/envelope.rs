@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::gateway::{Code, Refusal, Reply, read_json};
 use crate::model::json::Json;
+use crate::model::typed;
 
 /// A successful answer with remarks.
 #[expect(
@@ -57,17 +58,19 @@ pub(super) fn read_body<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal>
     } else {
         read_json(bytes)?
     };
-    serde_path_to_error::deserialize(Value::from(json)).map_err(|error| {
-        let field = error.path().to_string();
-        let cause = error.into_inner().to_string();
-        let at = if field == "." {
+    typed::read(Value::from(json)).map_err(|misfit| {
+        let field = misfit.path().to_string();
+        let at = if field.is_empty() {
             String::new()
         } else {
             format!(" in the field `{field}`")
         };
         Refusal::new(
             Code::InvalidParams,
-            format!("The body is not what this route takes{at}: {cause}."),
+            format!(
+                "The body is not what this route takes{at}: {}.",
+                misfit.message
+            ),
         )
     })
 }

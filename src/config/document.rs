@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use crate::cron::Missed;
 use crate::model::Timestamp;
+use crate::model::typed::{self, Misfit};
 
 /// Everything an operator declares: who there is, what each may do, and what runs by itself.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -48,10 +49,8 @@ impl Document {
     }
 
     /// Reads a document; an error says where.
-    pub(super) fn read(
-        value: Value,
-    ) -> Result<Self, serde_path_to_error::Error<serde_json::Error>> {
-        serde_path_to_error::deserialize(value)
+    pub(super) fn read(value: Value) -> Result<Self, Misfit> {
+        typed::read(value)
     }
 
     /// The document as JSON.

@@ -9,7 +9,6 @@
 
 mod conditions;
 pub mod document;
-mod path;
 mod plan;
 mod problem;
 mod provider;

@@ -1,12 +1,12 @@
 //! From the bytes of a document to the [`Document`], with the place of everything in it.
 
 use super::document::Document;
-use super::path::{At, FieldPath};
 use super::problem::{Lines, Problem, ReadError};
 use super::toml_text;
 use super::tree::{Node, Tree};
 use super::words::{nearest, quoted};
 use crate::model::json::{self, JsonError, JsonErrorKind, Limits};
+use crate::model::{At, FieldPath};
 
 /// How a document is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,11 +58,6 @@ fn problem(tree: &Tree, lines: &Lines, path: &FieldPath, message: String) -> Pro
     }
 }
 
-/// The keys of a grant whose values are tables.
-const CONDITION_TABLES: [&str; 10] = [
-    "dns", "purge", "workers", "settings", "rulesets", "lists", "kv", "r2", "graphql", "hours",
-];
-
 /// Reads a document. What its parts say about one another is checked by `validate`.
 ///
 /// # Errors
@@ -88,12 +83,6 @@ pub fn read(text: &[u8], format: Format) -> Result<Source, ReadError> {
             &tree, &lines, &path, message,
         )]));
     }
-    if let Some(path) = list_for_table(&tree) {
-        let message = "expected a table, found a list.".to_owned();
-        return Err(ReadError::Invalid(vec![problem(
-            &tree, &lines, &path, message,
-        )]));
-    }
     match Document::read(tree.to_value()) {
         Ok(document) => Ok(Source {
             document,
@@ -101,11 +90,9 @@ pub fn read(text: &[u8], format: Format) -> Result<Source, ReadError> {
             lines,
         }),
         Err(error) => {
-            let path = FieldPath::from(error.path());
-            let message = reword(&error.into_inner().to_string());
-            Err(ReadError::Invalid(vec![problem(
-                &tree, &lines, &path, message,
-            )]))
+            let message = reword(&error.message);
+            let problem = problem(&tree, &lines, &error.path(), message);
+            Err(ReadError::Invalid(vec![problem]))
         }
     }
 }
@@ -136,44 +123,6 @@ fn first_null(tree: &Tree, at: &At<'_>) -> Option<FieldPath> {
             .iter()
             .find_map(|member| first_null(&member.value, &at.key(&member.key))),
     }
-}
-
-/// Where the document has a list in place of a table. Serde would take its items for the fields in
-/// the order of the schema.
-fn list_for_table(tree: &Tree) -> Option<FieldPath> {
-    let wrong = |tree: &Tree, at: At<'_>| matches!(tree.node, Node::List(_)).then(|| at.to_path());
-    let Node::Table(sections) = &tree.node else {
-        return None;
-    };
-    for section in sections {
-        let at = At::Root;
-        let at = at.key(&section.key);
-        match &section.value.node {
-            Node::List(items) if section.key != "audit" => {
-                for (index, item) in items.iter().enumerate() {
-                    let at = at.item(index);
-                    if let Some(path) = wrong(item, at) {
-                        return Some(path);
-                    }
-                    let in_grant = (section.key == "grants").then_some(&CONDITION_TABLES[..]);
-                    let found = in_grant
-                        .into_iter()
-                        .flatten()
-                        .find_map(|key| wrong(item.get(key)?, at.key(key)));
-                    if found.is_some() {
-                        return found;
-                    }
-                }
-            }
-            _ if section.key == "audit" => {
-                if let Some(path) = wrong(&section.value, at) {
-                    return Some(path);
-                }
-            }
-            _ => {}
-        }
-    }
-    None
 }
 
 /// Turns a message of serde's into a sentence for people. One it does not know stays as it is.

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::document::{Document, Grant};
-use super::path::At;
 use super::problem::Problem;
 use super::read::Source;
+use crate::model::At;
 use crate::model::{AccountId, ZoneId};
 
 /// What must be looked up before a document can be applied.

@@ -6,9 +6,9 @@
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::path::At;
 use super::problem::{Lines, Problem, ReadError};
 use super::tree::{Member, Node, Tree};
+use crate::model::At;
 use crate::model::json::Limits;
 
 /// Reads TOML; all values lie within `limits`.

@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use super::path::{FieldPath, Step};
 use crate::model::json::{Build, Json};
+use crate::model::{FieldPath, Step};
 
 /// One value and where it starts.
 #[derive(Debug, Clone)]

@@ -13,10 +13,10 @@ mod syntax;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::document::Document;
-use super::path::At;
 use super::problem::Problem;
 use super::read::Source;
 use super::words::{nearest, quoted};
+use crate::model::At;
 use scopes::GroupScopes;
 
 /// Finding the nearest of 2,700 operations takes a while; a document full of unknown names gets

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
+use crate::model::host_to_ascii;
+
 /// Longest string inside a TXT record, in bytes (RFC 1035 §3.3).
 const MAX_STRING_BYTES: usize = 255;
 
@@ -17,9 +19,7 @@ pub(super) fn host(text: &str) -> String {
     let ascii = if bare.is_ascii() {
         Cow::Borrowed(bare)
     } else {
-        // The deny list stays empty because `_` and `*` must pass.
-        idna::domain_to_ascii_cow(bare.as_bytes(), idna::AsciiDenyList::EMPTY)
-            .unwrap_or(Cow::Borrowed(bare))
+        host_to_ascii(bare).unwrap_or(Cow::Borrowed(bare))
     };
     ascii.to_ascii_lowercase()
 }

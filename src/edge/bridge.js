@@ -259,6 +259,11 @@ export async function askObject(env, binding, name, question) {
   return null;
 }
 
+/** The normal form of a URL; undefined where it has none. */
+export function normalUrl(text) {
+  return URL.parse(text)?.href;
+}
+
 /** A header of an answer, or null. */
 export function header(response, name) {
   return response.headers.get(name);

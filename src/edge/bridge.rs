@@ -46,6 +46,10 @@ extern "C" {
         deadline_ms: u32,
     ) -> Promise;
 
+    /// The normal form of a URL, where it has one.
+    #[wasm_bindgen(js_name = normalUrl)]
+    pub(super) fn normal_url(text: &str) -> Option<String>;
+
     pub(super) fn header(response: &Response, name: &str) -> Option<String>;
 
     #[wasm_bindgen(js_name = relayOwn)]

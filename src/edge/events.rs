@@ -25,6 +25,8 @@ use crate::gateway::{
     below_prefix, codes_page, reconcile, split_url,
 };
 use crate::jobs::{Engine, alarms};
+#[cfg(target_arch = "wasm32")]
+use crate::model::install_parser;
 use crate::model::{RunId, Timestamp};
 use crate::oauth::TOKEN_PATH;
 use crate::store::{Store, StoreError};
@@ -32,6 +34,8 @@ use crate::store::{Store, StoreError};
 #[event(start)]
 fn start() {
     console_error_panic_hook::set_once();
+    #[cfg(target_arch = "wasm32")]
+    install_parser(bridge::normal_url);
 }
 
 /// Every HTTP request.

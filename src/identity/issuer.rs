@@ -11,11 +11,10 @@ use std::rc::Rc;
 use futures_util::FutureExt as _;
 use futures_util::future::{LocalBoxFuture, Shared};
 use serde_json::{Value, json};
-use url::Url;
 
 use super::jwks::{KeySet, MAX_KEY_SET_BYTES};
-use crate::model::Timestamp;
 use crate::model::json::{self, Json};
+use crate::model::{Timestamp, WebUrl};
 
 /// How long keys may be used, from the moment the fetch of them was sent: five minutes.
 pub const MAX_KEYS_AGE_MS: i64 = 300_000;
@@ -53,16 +52,14 @@ impl KeySource {
 /// is simulated on it.
 #[must_use]
 pub fn may_fetch(url: &str, is_local: bool) -> bool {
-    Url::parse(url).is_ok_and(|url| {
-        let is_plain = url.username().is_empty() && url.password().is_none();
-        let is_loopback = matches!(url.host_str(), Some("127.0.0.1" | "localhost" | "[::1]"));
-        is_plain && (url.scheme() == "https" || (is_local && is_loopback && url.scheme() == "http"))
+    WebUrl::parse(url).is_some_and(|url| {
+        !url.has_credentials() && (url.is_https || (is_local && url.is_loopback()))
     })
 }
 
 fn same_origin(one: &str, other: &str) -> bool {
-    let origin = |url| Url::parse(url).map(|url| url.origin());
-    matches!((origin(one), origin(other)), (Ok(one), Ok(other)) if one.is_tuple() && one == other)
+    let origin = |url| WebUrl::parse(url).map(|url| url.origin());
+    origin(one).is_some_and(|one| Some(one) == origin(other))
 }
 
 /// Fetches documents of issuers, without any credential of ours.

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use super::hands::Hands;
 use super::kinds;
 use crate::catalog::Method;
-use crate::model::{Timestamp, ZoneId};
+use crate::model::{Timestamp, ZoneId, typed};
 use crate::run::{NewStep, Run, Work};
 
 /// Work that may wait for the world.
@@ -178,12 +178,9 @@ pub(super) fn read_kind(name: &str, params: &Map<String, Value>) -> Result<ReadK
 pub(super) fn read_params<T: serde::de::DeserializeOwned>(
     params: &Map<String, Value>,
 ) -> Result<T, ParamsError> {
-    serde_path_to_error::deserialize(Value::Object(params.clone())).map_err(|error| {
-        let field = error.path().to_string();
-        ParamsError {
-            field: if field == "." { String::new() } else { field },
-            message: error.into_inner().to_string(),
-        }
+    typed::read(Value::Object(params.clone())).map_err(|misfit| ParamsError {
+        field: misfit.path().to_string(),
+        message: misfit.message,
     })
 }
 

@@ -5,6 +5,7 @@
 
 pub mod base64url;
 mod entry_id;
+mod field_path;
 pub mod form;
 mod id;
 pub mod json;
@@ -15,8 +16,11 @@ mod secret;
 mod shown;
 mod sort;
 mod timestamp;
+pub mod typed;
+mod web_url;
 
 pub use entry_id::{EntryId, EntryIds};
+pub use field_path::{At, FieldPath, Step};
 pub use id::{AccountId, InvalidId, RunId, SnapshotId, ZoneId};
 pub use quoted::quoted;
 pub use record_name::{InvalidName, RecordName};
@@ -25,3 +29,6 @@ pub use secret::Secret;
 pub use shown::sanitised;
 pub use sort::sort_by;
 pub use timestamp::Timestamp;
+#[cfg(target_arch = "wasm32")]
+pub use web_url::{Parser, install_parser};
+pub use web_url::{WebUrl, host_to_ascii};

@@ -10,6 +10,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use super::web_url::host_to_ascii;
+
 /// Longest name in its text form (RFC 1035 §3.1: 255 octets on the wire).
 const MAX_NAME_LEN: usize = 253;
 /// Longest label (RFC 1035 §2.3.4).
@@ -162,22 +164,7 @@ fn canonical_labels(name: &str, star: Star) -> Result<String, InvalidName> {
 
 /// One label in lower-case ASCII.
 pub(super) fn canonical_label(label: &str) -> Result<Cow<'_, str>, InvalidName> {
-    let is_plain = label.is_ascii()
-        && !label
-            .as_bytes()
-            .first_chunk::<4>()
-            .is_some_and(|p| p.eq_ignore_ascii_case(b"xn--"));
-    let ascii = if is_plain {
-        if label.bytes().any(|b| b.is_ascii_uppercase()) {
-            Cow::Owned(label.to_ascii_lowercase())
-        } else {
-            Cow::Borrowed(label)
-        }
-    } else {
-        // The deny list stays empty because `_` must pass; the characters are checked below.
-        idna::domain_to_ascii_cow(label.as_bytes(), idna::AsciiDenyList::EMPTY)
-            .map_err(|_| InvalidName::Idna)?
-    };
+    let ascii = host_to_ascii(label).ok_or(InvalidName::Idna)?;
     if ascii.contains('*') {
         return Err(InvalidName::Star);
     }

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use url::Url;
 use url::form_urlencoded;
 
 use super::exchange::Refused;
+use crate::model::WebUrl;
 use crate::model::json::{self, Json};
 
 /// The only grant type there is.
@@ -82,9 +82,8 @@ impl Request {
             let message = "There are no scopes: what the key opens is what the configuration grants the principal.";
             return Err(Refused::of("invalid_scope", message));
         }
-        let is_ours = |resource: &String| {
-            Url::parse(resource).is_ok_and(|url| url.origin().ascii_serialization() == origin)
-        };
+        let is_ours =
+            |resource: &String| WebUrl::parse(resource).is_some_and(|url| url.origin() == origin);
         if !many("resource").iter().all(is_ours) {
             let message = "The only resource is this Zonekeeper itself.";
             return Err(Refused::of("invalid_target", message));

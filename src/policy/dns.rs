@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 
 use crate::config::document::DnsCondition;
-use crate::model::{InvalidPattern, RecordPattern};
+use crate::model::{InvalidPattern, RecordPattern, host_to_ascii};
 
 use super::RecordFacts;
 use super::grant::{Verdict, Why};
@@ -145,7 +145,7 @@ impl<'t> Value<'t> {
 /// A host name in lower-case ASCII without its final dot.
 fn host(text: &str) -> Option<Cow<'_, str>> {
     let text = text.strip_suffix('.').unwrap_or(text);
-    idna::domain_to_ascii_cow(text.as_bytes(), idna::AsciiDenyList::EMPTY).ok()
+    host_to_ascii(text)
 }
 
 /// The value of a TXT record, which may be written as one or more quoted strings.

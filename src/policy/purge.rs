@@ -4,9 +4,10 @@
 //! path that goes on after a `/`. What has more than one reading (encoded slashes, double encoding,
 //! credentials, another port) is not a place and cannot be judged by prefixes.
 
-use url::Url;
+use std::borrow::Cow;
 
 use crate::config::document::{Effect, PurgeCondition};
+use crate::model::{WebUrl, host_to_ascii};
 
 use super::PurgeFacts;
 use super::grant::{Verdict, Why};
@@ -69,16 +70,12 @@ impl Place {
         if !is_unambiguous(text) {
             return None;
         }
-        let url = Url::parse(text).ok()?;
-        let is_plain = matches!(url.scheme(), "http" | "https")
-            && url.username().is_empty()
-            && url.password().is_none()
-            && url.port().is_none();
-        let host = url.host_str().filter(|_| is_plain)?;
+        let url = WebUrl::parse(text).filter(|url| !url.has_credentials() && !url.has_port())?;
+        let host = url.host();
         Some(Self {
             host: host.strip_suffix('.').unwrap_or(host).into(),
-            path: decode_unreserved(url.path()).into(),
-            query: url.query().map(Into::into),
+            path: decode_unreserved(&url.path).into(),
+            query: url.query.map(Into::into),
         })
     }
 
@@ -143,8 +140,7 @@ fn decode_unreserved(path: &str) -> String {
 fn same_host(a: &str, b: &str) -> bool {
     let plain = |host: &str| {
         let host = host.strip_suffix('.').unwrap_or(host);
-        let ascii = idna::domain_to_ascii_cow(host.as_bytes(), idna::AsciiDenyList::EMPTY);
-        ascii.map_or_else(|_| host.to_ascii_lowercase(), std::borrow::Cow::into_owned)
+        host_to_ascii(host).map_or_else(|| host.to_ascii_lowercase(), Cow::into_owned)
     };
     plain(a) == plain(b)
 }

@@ -4,8 +4,8 @@ use super::scopes::Scopes;
 use super::{Check, syntax};
 use crate::catalog;
 use crate::config::document::Grant;
-use crate::config::path::At;
 use crate::config::words::quoted;
+use crate::model::At;
 
 impl Check<'_> {
     pub(super) fn grant(&mut self, at: &At<'_>, grant: &Grant) {

@@ -4,11 +4,11 @@ use super::{Check, syntax};
 use crate::config::document::{
     DnsCondition, Effect, Grant, HoursCondition, PurgeCondition, WorkersCondition,
 };
-use crate::config::path::At;
 use crate::config::tree::{Node, Tree};
 use crate::config::words::quoted;
 use crate::cron::check_timezone;
-use crate::model::{RecordPattern, ZoneId};
+use crate::model::At;
+use crate::model::{RecordPattern, WebUrl, ZoneId};
 
 /// The record types of the v4 API.
 const RECORD_TYPES: [&str; 21] = [
@@ -234,9 +234,9 @@ impl Check<'_> {
         self.each(&at.key("tags"), &purge.tags, syntax::text);
         self.each(&at.key("files"), &purge.files, |file| {
             syntax::text(file)?;
-            match url::Url::parse(file) {
-                Ok(url) if matches!(url.scheme(), "http" | "https") => Ok(()),
-                _ => Err(format!("{} is no http or https URL.", quoted(file))),
+            match WebUrl::parse(file) {
+                Some(_) => Ok(()),
+                None => Err(format!("{} is no http or https URL.", quoted(file))),
             }
         });
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{Check, syntax};
 use crate::config::Provider;
 use crate::config::document::{OneOrMany, Principal, PrincipalKind};
-use crate::config::path::At;
+use crate::model::At;
 
 /// The longest life of a key that is issued for a token: twelve hours, as long as a CI job may take.
 const MAX_TTL_SECS: u32 = 43_200;

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use crate::config::words::quoted;
+use crate::model::WebUrl;
 
 type Checked = Result<(), String>;
 
@@ -118,14 +119,9 @@ pub(super) fn jwks_uri(value: &str) -> Checked {
 
 fn address(value: &str, what: &str) -> Checked {
     text(value)?;
-    let fits = url::Url::parse(value).is_ok_and(|url| {
-        let loopback = matches!(url.host_str(), Some("127.0.0.1" | "localhost" | "[::1]"));
-        (value.starts_with("https://") || (loopback && value.starts_with("http://")))
-            && url.host().is_some()
-            && url.username().is_empty()
-            && url.password().is_none()
-            && url.query().is_none()
-            && url.fragment().is_none()
+    let fits = WebUrl::parse(value).is_some_and(|url| {
+        (value.starts_with("https://") || (url.is_loopback() && value.starts_with("http://")))
+            && url.is_address()
     });
     ensure(fits, || {
         format!(

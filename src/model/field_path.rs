@@ -1,14 +1,14 @@
-//! Where in a document something stands: `grants[2].dns.names[0]`.
+//! Where in a document or a body something stands: `grants[2].dns.names[0]`.
 
 use std::fmt;
 
 /// The way from the root of a document to one of its values.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct FieldPath(Vec<Step>);
+pub struct FieldPath(Vec<Step>);
 
 /// One step of a [`FieldPath`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Step {
+pub enum Step {
     /// To the value of a key.
     Key(String),
     /// To an item of a list, from 0.
@@ -17,12 +17,14 @@ pub(super) enum Step {
 
 impl FieldPath {
     /// The steps, from the root.
-    pub(super) fn steps(&self) -> &[Step] {
+    #[must_use]
+    pub fn steps(&self) -> &[Step] {
         &self.0
     }
 
     /// Reads the text form; `None` if it is not one.
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
         let mut steps = Vec::new();
         let mut rest = text;
         while !rest.is_empty() {
@@ -53,18 +55,9 @@ impl FieldPath {
     }
 }
 
-impl From<&serde_path_to_error::Path> for FieldPath {
-    fn from(path: &serde_path_to_error::Path) -> Self {
-        use serde_path_to_error::Segment;
-        Self(
-            path.iter()
-                .filter_map(|segment| match segment {
-                    Segment::Seq { index } => Some(Step::Item(*index)),
-                    Segment::Map { key } => Some(Step::Key(key.clone())),
-                    Segment::Enum { .. } | Segment::Unknown => None,
-                })
-                .collect(),
-        )
+impl FromIterator<Step> for FieldPath {
+    fn from_iter<T: IntoIterator<Item = Step>>(steps: T) -> Self {
+        Self(steps.into_iter().collect())
     }
 }
 
@@ -100,7 +93,7 @@ fn is_bare(key: &str) -> bool {
 /// A [`FieldPath`] under construction on the stack, so that a check that finds nothing wrong
 /// allocates nothing.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum At<'a> {
+pub enum At<'a> {
     /// The document.
     Root,
     /// The value of a key.
@@ -111,17 +104,20 @@ pub(super) enum At<'a> {
 
 impl<'a> At<'a> {
     /// The value of `key` here.
-    pub(super) fn key(&'a self, key: &'a str) -> Self {
+    #[must_use]
+    pub fn key(&'a self, key: &'a str) -> Self {
         Self::Key(self, key)
     }
 
     /// The item at `index` here.
-    pub(super) fn item(&'a self, index: usize) -> Self {
+    #[must_use]
+    pub fn item(&'a self, index: usize) -> Self {
         Self::Item(self, index)
     }
 
     /// The same way, to be kept.
-    pub(super) fn to_path(self) -> FieldPath {
+    #[must_use]
+    pub fn to_path(self) -> FieldPath {
         match self {
             Self::Root => FieldPath::default(),
             Self::Key(parent, key) => {
