@@ -298,7 +298,6 @@ fn e6_every_kind_of_binding_is_judged_by_what_it_binds() {
         json!({"type": "queue", "queue_name": "q"}),
         json!({"type": "service", "service": "api"}),
         json!({"type": "durable_object_namespace", "class_name": "C", "script_name": "api"}),
-        json!({"type": "durable_object_namespace", "class_name": "C", "namespace_id": "n"}),
         json!({"type": "dispatch_namespace", "namespace": "n"}),
         json!({"type": "secrets_store_secret", "store_id": "s", "secret_name": "n"}),
         json!({"type": "hyperdrive", "id": "h"}),
@@ -338,6 +337,24 @@ fn e6_every_kind_of_binding_is_judged_by_what_it_binds() {
     ] {
         let request = multipart(by(&keeper, "ci", SCRIPT), &upload(&metadata));
         check_refused(&keeper, request, (403, 20020), 0);
+    }
+}
+
+#[test]
+fn e7_a_durable_object_is_named_by_its_script_as_an_id_does_not_tell_whose_it_is() {
+    let keeper = fresh();
+    for (class, script) in [("Gate", None), ("Gate", Some("site")), ("", None)] {
+        let mut by_id = json!({"type": "durable_object_namespace", "namespace_id": "n"});
+        if !class.is_empty() {
+            by_id["class_name"] = json!(class);
+        }
+        by_id["script_name"] = json!(script);
+        for principal in ["ci", "team", "admin"] {
+            let request = multipart(by(&keeper, principal, SCRIPT), &upload(&binding(&by_id)));
+            let answered = check_refused(&keeper, request, (400, 20003), 0);
+            let says = "name class_name and script_name instead of namespace_id";
+            assert!(answered.message().contains(says), "{}", answered.text);
+        }
     }
 }
 
@@ -455,6 +472,27 @@ fn e6_bindings_that_are_inherited_are_those_of_the_version_they_come_from() {
         &inherit(json!({"version_id": "v-1"})),
     );
     check_refused(&keeper, request, (403, 20020), 1);
+    // The newest version is what the script has; a version that is not there binds nobody knows what.
+    for (name, expected) in [("CACHE", None), ("MONEY", Some((403, 20020)))] {
+        keeper.expect(settings());
+        let latest = inherit(json!({"version_id": "latest", "old_name": name}));
+        let request = multipart(by(&keeper, "ci", SCRIPT), &latest);
+        if let Some(expected) = expected {
+            check_refused(&keeper, request, expected, 1);
+        } else {
+            keeper.expect(put(script()).answers(200, success(&json!({}))));
+            check_passes(&keeper, request, 2);
+        }
+    }
+    for version in ["v-9", "Latest"] {
+        let path = format!("{}/versions/{version}", script());
+        keeper.expect(get(path).answers(404, failure(10007, "no version")));
+        let request = multipart(
+            by(&keeper, "ci", SCRIPT),
+            &inherit(json!({"version_id": version})),
+        );
+        check_refused(&keeper, request, (400, 20003), 1);
+    }
     let request = multipart(
         by(&keeper, "ci", SCRIPT),
         &inherit(json!({"version_id": "../../x"})),
@@ -522,6 +560,86 @@ fn e6_a_workflow_binding_leads_to_the_script_it_belongs_to() {
         multipart(by(&keeper, "team", SCRIPT), &orders()),
         2,
     );
+}
+
+#[test]
+fn u6_what_a_body_refers_to_is_looked_up_once_and_not_without_end() {
+    let keeper = fresh();
+    let workflows = |names: &[&str]| {
+        let bindings: Vec<Value> = (0..)
+            .zip(names)
+            .map(|(n, name)| json!({"name": format!("W{n}"), "type": "workflow", "workflow_name": name}))
+            .collect();
+        upload(&json!({"main_module": "x.js", "bindings": bindings}))
+    };
+    let workflow = format!("/accounts/{ACME}/workflows/orders");
+    keeper.expect(get(workflow).answers(200, success(&json!({"script_name": "site"}))));
+    keeper.expect(put(script()).answers(200, success(&json!({}))));
+    let body = workflows(&["orders", "orders", "orders"]);
+    check_passes(&keeper, multipart(by(&keeper, "team", SCRIPT), &body), 2);
+    let names: Vec<String> = (0..21).map(|n| format!("w{n}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let request = multipart(by(&keeper, "team", SCRIPT), &workflows(&names));
+    let answered = check_refused(&keeper, request, (400, 20003), 0);
+    assert!(answered.message().contains("20"), "{}", answered.text);
+    // A zone is asked for once, and hosts of a zone that says its id cost nothing.
+    let line = "PUT /accounts/ACME/workers/scripts/site/routes";
+    let routes = |count: usize, host: &str| -> Value {
+        (0..count)
+            .map(|n| json!({"pattern": format!("{}/{n}/*", host.replace('#', &n.to_string()))}))
+            .collect()
+    };
+    for body in [
+        routes(21, "h#.other.dev"),
+        routes(8, "a.b#.c.d.e.other.dev"),
+    ] {
+        check_refused(
+            &keeper,
+            by(&keeper, "team", line).json(&body),
+            (400, 20003),
+            0,
+        );
+    }
+    keeper.expect(get(own_routes()).answers(200, success(&json!([]))));
+    keeper.expect(get("/zones?name=h.other.dev").answers(200, list(&[], 0)));
+    let zone = json!({"id": "0000000000000000000000000000d0d0", "name": "other.dev"});
+    keeper.expect(get("/zones?name=other.dev").answers(200, list(&[zone], 1)));
+    let request = by(&keeper, "team", line).json(&routes(30, "h.other.dev"));
+    check_refused(&keeper, request, (403, 20020), 3);
+}
+
+#[test]
+fn u6_what_an_upload_describes_is_counted() {
+    let keeper = fresh();
+    let bindings = |count: usize| -> Value {
+        (0..count)
+            .map(
+                |n| json!({"name": format!("B{n}"), "type": "service", "service": format!("s{n}")}),
+            )
+            .collect()
+    };
+    let body = |count: usize| upload(&json!({"main_module": "x.js", "bindings": bindings(count)}));
+    keeper.expect(put(script()).answers(200, success(&json!({}))));
+    check_passes(
+        &keeper,
+        multipart(by(&keeper, "admin", SCRIPT), &body(1000)),
+        1,
+    );
+    let request = multipart(by(&keeper, "admin", SCRIPT), &body(1001));
+    check_refused(&keeper, request, (400, 20003), 0);
+}
+
+#[test]
+fn u6_an_upload_of_a_caller_whom_no_grant_lets_through_is_not_read() {
+    let keeper = fresh();
+    for line in [SCRIPT, "PUT /accounts/ACME/workers/scripts/site/content"] {
+        let request = multipart(
+            by(&keeper, "nobody", line),
+            "neither a form nor anything else",
+        )
+        .header("content-length", &(UPLOAD_BODY_CAP + 1).to_string());
+        check_refused(&keeper, request, (403, 20020), 0);
+    }
 }
 
 #[test]
@@ -694,12 +812,26 @@ fn e6_gradual_deploys_take_no_version_to_all_traffic_at_once() {
     let at_once = by(&keeper, "careful", line).json(&deploy(&[("v2", 100)]));
     check_refused(&keeper, at_once, (403, 20020), 1);
     let split = deploy(&[("v1", 95), ("v2", 5)]);
+    keeper.expect(history());
     keeper.expect(
         post(deployments.clone())
             .with(split.clone())
             .answers(200, success(&json!({}))),
     );
-    check_passes(&keeper, by(&keeper, "careful", line).json(&split), 1);
+    check_passes(&keeper, by(&keeper, "careful", line).json(&split), 2);
+    // Two fresh versions are no more gradual than one, and a share of nothing is none.
+    for fresh in [
+        deploy(&[("v2", 50), ("v3", 50)]),
+        deploy(&[("v1", 0), ("v2", 100)]),
+    ] {
+        keeper.expect(history());
+        let request = by(&keeper, "careful", line).json(&fresh);
+        check_refused(&keeper, request, (403, 20020), 1);
+    }
+    let named = json!({"versions": [{"version_id": "v2", "percentage": 0}, {"version_id": "v1", "percentage": 100}]});
+    keeper.expect(get(deployments.clone()).answers(200, success(&json!({"deployments": [named]}))));
+    let request = by(&keeper, "careful", line).json(&deploy(&[("v2", 100)]));
+    check_refused(&keeper, request, (403, 20020), 1);
     // Back to what had all traffic before.
     let back = deploy(&[("v1", 100)]);
     keeper.expect(history());
@@ -713,6 +845,7 @@ fn e6_gradual_deploys_take_no_version_to_all_traffic_at_once() {
         json!({"versions": [{"version_id": "v2"}]}),
         json!({"versions": [{"version_id": "v2", "percentage": "100"}]}),
         json!({"versions": [{"percentage": 100}]}),
+        deploy(&[("v2", 50), ("v2", 50)]),
         json!({"versions": {}}),
     ] {
         check_refused(
@@ -765,6 +898,40 @@ fn e6_secrets_are_secrets_and_of_the_granted_script() {
     assert_eq!(sent, bulk, "under the caller's own content type");
     let bad = json!({"secrets": {"A": kv}});
     check_refused(&keeper, by(&keeper, "ci", line).json(&bad), (400, 20003), 0);
+    // The operation says which of the two it is, whatever the body looks like.
+    check_refused(
+        &keeper,
+        by(&keeper, "ci", line).json(&secret),
+        (400, 20003),
+        0,
+    );
+    let mut disguised = bulk.clone();
+    disguised["bindings"] = json!([kv]);
+    disguised["secrets"]["A"]["namespace_id"] = json!(BILLING);
+    keeper.expect(
+        patch(format!("{}/secrets-bulk", script()))
+            .with(bulk)
+            .answers(200, success(&json!({}))),
+    );
+    check_passes(&keeper, by(&keeper, "ci", line).json(&disguised), 1);
+    let line = "PUT /accounts/ACME/workers/scripts/site/secrets";
+    let mut disguised = kv;
+    disguised["secrets"] = json!({});
+    check_refused(
+        &keeper,
+        by(&keeper, "ci", line).json(&disguised),
+        (400, 20003),
+        0,
+    );
+    let mut disguised = secret.clone();
+    disguised["secrets"] = json!({});
+    disguised["namespace_id"] = json!(BILLING);
+    keeper.expect(
+        put(format!("{}/secrets", script()))
+            .with(secret)
+            .answers(200, success(&json!({}))),
+    );
+    check_passes(&keeper, by(&keeper, "ci", line).json(&disguised), 1);
 }
 
 #[test]
@@ -807,6 +974,13 @@ fn a_worker_is_read_by_its_name_where_the_path_has_an_id() {
 
 fn routes() -> String {
     format!("/zones/{COM}/workers/routes")
+}
+
+/// Where the routes of the script in all zones are read.
+fn own_routes() -> String {
+    format!(
+        "/accounts/{ACME}/workers/services/site/environments/production/routes?show_zonename=true"
+    )
 }
 
 #[test]
@@ -913,25 +1087,28 @@ fn e6_all_routes_of_a_script_are_judged_with_their_zones() {
         {"pattern": "example.com/*", "zone_name": "example.com"},
         {"pattern": "example.com/app/*", "zone_id": COM},
     ]);
+    let none = || get(own_routes()).answers(200, success(&json!([])));
+    keeper.expect(none());
     keeper.expect(
         put(all.clone())
             .with(ok.clone())
             .answers(200, success(&json!([]))),
     );
-    check_passes(&keeper, by(&keeper, "ci", line).json(&ok), 1);
+    check_passes(&keeper, by(&keeper, "ci", line).json(&ok), 2);
     // A zone by the pattern alone: the longest name there is.
     let bare = json!([{"pattern": "example.com/*"}]);
+    keeper.expect(none());
     keeper.expect(
         put(all)
             .with(bare.clone())
             .answers(200, success(&json!([]))),
     );
-    check_passes(&keeper, by(&keeper, "ci", line).json(&bare), 1);
+    check_passes(&keeper, by(&keeper, "ci", line).json(&bare), 2);
     for (bad, reads) in [
         (json!([{"pattern": "example.com/*", "zone_id": NET}]), 0),
         (
             json!([{"pattern": "example.com/*", "zone_id": COM, "zone_name": "example.net"}]),
-            0,
+            1,
         ),
         (json!([{"pattern": "example.net/*"}]), 0),
         (
@@ -939,6 +1116,9 @@ fn e6_all_routes_of_a_script_are_judged_with_their_zones() {
             0,
         ),
     ] {
+        if reads == 1 {
+            keeper.expect(none());
+        }
         check_refused(
             &keeper,
             by(&keeper, "ci", line).json(&bad),
@@ -957,6 +1137,7 @@ fn e6_all_routes_of_a_script_are_judged_with_their_zones() {
         check_refused(&keeper, by(&keeper, "ci", line).json(&bad), (400, code), 0);
     }
     // A zone the configuration does not name is asked for, once for each name it may have.
+    keeper.expect(none());
     keeper.expect(get("/zones?name=shop.other.dev").answers(200, list(&[], 0)));
     let zone = json!({"id": "0000000000000000000000000000d0d0", "name": "other.dev"});
     keeper.expect(get("/zones?name=other.dev").answers(200, list(&[zone], 1)));
@@ -965,7 +1146,47 @@ fn e6_all_routes_of_a_script_are_judged_with_their_zones() {
         &keeper,
         by(&keeper, "team", line).json(&foreign),
         (403, 20020),
-        2,
+        3,
+    );
+}
+
+#[test]
+fn e6_routes_of_a_script_that_are_not_listed_are_taken_away_by_whoever_may_set_them() {
+    let keeper = fresh();
+    let line = "PUT /accounts/ACME/workers/scripts/site/routes";
+    let listed = json!([{"pattern": "example.com/*", "zone_id": COM}]);
+    let stands = |pattern: &str, zone: &str| {
+        let route = json!({"id": "r1", "pattern": pattern, "script": "site", "zone_name": zone});
+        get(own_routes()).answers(200, success(&json!([route])))
+    };
+    for (principal, pattern, zone) in [
+        ("ci", "shop.example.com/*", "example.com"),
+        ("ci", "example.net/*", "example.net"),
+        ("team", "example.net/*", "example.net"),
+    ] {
+        for body in [&listed, &json!([])] {
+            keeper.expect(stands(pattern, zone));
+            let request = by(&keeper, principal, line).json(body);
+            check_refused(&keeper, request, (403, 20020), 1);
+        }
+    }
+    let all = format!("{}/routes", script());
+    for (principal, pattern) in [("ci", "example.com/old/*"), ("team", "shop.example.com/*")] {
+        keeper.expect(stands(pattern, "example.com"));
+        keeper.expect(
+            put(all.clone())
+                .with(listed.clone())
+                .answers(200, success(&json!([]))),
+        );
+        check_passes(&keeper, by(&keeper, principal, line).json(&listed), 2);
+    }
+    // Without that list nobody knows what goes.
+    keeper.expect(get(own_routes()).answers(404, failure(10007, "none")));
+    check_refused(
+        &keeper,
+        by(&keeper, "ci", line).json(&listed),
+        (502, 20070),
+        1,
     );
 }
 
@@ -976,12 +1197,13 @@ fn p7_the_zone_a_domain_names_in_its_body_must_be_granted_too() {
     let line = "PUT /accounts/ACME/workers/domains";
     let domain = |host: &str, service: &str, zone: &str| json!({"hostname": host, "service": service, "environment": "production", "zone_id": zone});
     let ok = domain("example.com", "site", COM);
+    keeper.expect(get(format!("{domains}?hostname=example.com")).answers(200, success(&json!([]))));
     keeper.expect(
         put(domains.clone())
             .with(ok.clone())
             .answers(200, success(&json!({}))),
     );
-    check_passes(&keeper, by(&keeper, "ci", line).json(&ok), 1);
+    check_passes(&keeper, by(&keeper, "ci", line).json(&ok), 2);
     for bad in [
         domain("example.com", "api", COM),
         domain("www.example.com", "site", COM),
@@ -1009,7 +1231,9 @@ fn p7_the_zone_a_domain_names_in_its_body_must_be_granted_too() {
     ] {
         let line = format!("{method} /accounts/ACME/workers/scripts/site/domains/{path}");
         let target = format!("{}/domains/{path}", script());
+        let reads = u32::from(method == "PUT");
         let expected = if method == "PUT" {
+            keeper.expect(get(domains.clone()).answers(200, success(&json!([]))));
             put(target)
         } else {
             post(target)
@@ -1019,7 +1243,7 @@ fn p7_the_zone_a_domain_names_in_its_body_must_be_granted_too() {
                 .with(body.clone())
                 .answers(200, success(&json!({}))),
         );
-        check_passes(&keeper, by(&keeper, "ci", &line).json(body), 1);
+        check_passes(&keeper, by(&keeper, "ci", &line).json(body), 1 + reads);
         let foreign = body.to_string().replace(COM, NET);
         check_refused(
             &keeper,
@@ -1027,6 +1251,58 @@ fn p7_the_zone_a_domain_names_in_its_body_must_be_granted_too() {
             (403, 20020),
             0,
         );
+    }
+}
+
+#[test]
+fn e6_a_custom_domain_is_judged_as_it_stands_and_as_it_will_be() {
+    let keeper = fresh();
+    let domains = format!("/accounts/{ACME}/workers/domains");
+    let stands = |host: &str, service: &str, zone: &str| json!({"hostname": host, "service": service, "zone_id": zone});
+    let line = "PUT /accounts/ACME/workers/domains";
+    let ok = stands("example.com", "site", COM);
+    let one = |found: &Value| {
+        get(format!("{domains}?hostname=example.com")).answers(200, success(&json!([found])))
+    };
+    let taken = stands("example.com", "api", COM);
+    keeper.expect(one(&taken));
+    check_refused(&keeper, by(&keeper, "ci", line).json(&ok), (403, 20020), 1);
+    keeper.expect(one(&stands("example.com", "site", COM)));
+    let sent = || {
+        put(domains.clone())
+            .with(ok.clone())
+            .answers(200, success(&json!({})))
+    };
+    keeper.expect(sent());
+    check_passes(&keeper, by(&keeper, "ci", line).json(&ok), 2);
+    keeper.expect(one(&taken));
+    keeper.expect(sent());
+    check_passes(&keeper, by(&keeper, "team", line).json(&ok), 2);
+    // All domains of a script: those of others that it takes, and its own that are not listed.
+    let line = "PUT /accounts/ACME/workers/scripts/site/domains/records";
+    let records =
+        json!({"override_scope": true, "origins": [{"hostname": "example.com", "zone_id": COM}]});
+    for (principal, found, passes) in [
+        ("ci", taken.clone(), false),
+        ("team", taken, true),
+        ("ci", stands("shop.example.com", "site", COM), false),
+        ("team", stands("shop.example.com", "site", COM), true),
+        ("team", stands("example.net", "site", NET), false),
+        ("ci", stands("example.net", "api", NET), true),
+    ] {
+        keeper.expect(get(domains.clone()).answers(200, success(&json!([found]))));
+        let request = by(&keeper, principal, line).json(&records);
+        if passes {
+            let target = format!("{}/domains/records", script());
+            keeper.expect(
+                put(target)
+                    .with(records.clone())
+                    .answers(200, success(&json!({}))),
+            );
+            check_passes(&keeper, request, 2);
+        } else {
+            check_refused(&keeper, request, (403, 20020), 1);
+        }
     }
 }
 

@@ -1061,6 +1061,86 @@ fn what_may_turn_out_not_to_be_meant_is_read() {
 }
 
 #[test]
+fn e6_every_kind_of_binding_that_is_read_can_be_granted_and_no_other() {
+    let kinds: Vec<&str> = zonekeeper::workers::kinds().collect();
+    assert!(kinds.contains(&"d1") && !kinds.contains(&"teleporter"));
+    let listed = format!("{:?}", [kinds.as_slice(), &["teleporter"]].concat());
+    let text = format!(
+        r#"
+        [[principals]]
+        name = "p"
+        kind = "key"
+        [[grants]]
+        name = "listed"
+        principals = ["p"]
+        effect = "allow"
+        permissions = ["Workers Scripts Write"]
+        accounts = ["*"]
+        workers = {{ bindings = {listed} }}
+    "#
+    );
+    let policy = compile(&document(&text), &resolution()).unwrap();
+    let upload = "PUT /accounts/Acme/workers/scripts/site";
+    for kind in kinds.iter().copied().chain(["teleporter"]) {
+        let binding = WorkerPart::Binding {
+            kind: kind.to_owned(),
+            resource: Some("x".to_owned()),
+        };
+        let facts = WorkerFacts {
+            script: "site".to_owned(),
+            parts: vec![WorkerPart::Script, binding],
+        };
+        let is_allowed = with_request(&policy, "p", upload, Facts::Worker(&facts), |request| {
+            policy.decide(request).is_allowed()
+        });
+        assert_eq!(is_allowed, kind != "teleporter", "{kind}");
+    }
+}
+
+#[test]
+fn e6_a_module_whose_digest_was_not_taken_is_none_that_is_listed() {
+    let grants = |effect: &str, workers: &str| {
+        format!(
+            r#"
+        [[grants]]
+        name = "{effect}"
+        principals = ["p"]
+        effect = "{effect}"
+        permissions = ["Workers Scripts Write"]
+        accounts = ["*"]
+        {workers}
+    "#
+        )
+    };
+    let digests = format!("workers = {{ digests = [\"{}\"] }}", "a".repeat(64));
+    let listed = grants("allow", &digests);
+    let unless = grants("allow", "") + &grants("deny", &digests);
+    let facts = WorkerFacts {
+        script: "site".to_owned(),
+        parts: vec![
+            WorkerPart::Script,
+            WorkerPart::Module {
+                digest: String::new(),
+            },
+        ],
+    };
+    for (grants, lists, expected) in [
+        (grants("allow", ""), false, true),
+        (listed, true, false),
+        (unless, true, false),
+    ] {
+        let text = format!("[[principals]]\nname = \"p\"\nkind = \"key\"\n{grants}");
+        let policy = compile(&document(&text), &resolution()).unwrap();
+        assert_eq!(policy.lists_digests(), lists);
+        let upload = "PUT /accounts/Acme/workers/scripts/site";
+        let is_allowed = with_request(&policy, "p", upload, Facts::Worker(&facts), |request| {
+            policy.decide(request).is_allowed()
+        });
+        assert_eq!(is_allowed, expected, "{grants}");
+    }
+}
+
+#[test]
 fn all_resources_of_a_call_must_be_allowed() {
     let policy = policy();
     let [com, net, org] = [COM, NET, ORG].map(|id| Resource::Zone(id.parse().unwrap()));

@@ -522,6 +522,37 @@ fn e7_what_a_rule_or_balancer_has_already_counts_as_well() {
             .answers(200, success(&json!({}))),
     );
     passes(&keeper.call(patched()));
+
+    // Nor may what means our host be taken away.
+    for (what, own, other) in [
+        (
+            "pagerules",
+            rule("zk.example.com/*"),
+            rule("www.example.com/*"),
+        ),
+        (
+            "load_balancers",
+            shown("ZK.example.com"),
+            shown("lb.example.com"),
+        ),
+    ] {
+        let path = format!("/zones/{COM}/{what}/{ID}");
+        let taken = || {
+            by(
+                &keeper,
+                "redirects",
+                &format!("DELETE {path}"),
+                &Value::Null,
+            )
+        };
+        keeper.expect(get(&path).answers(200, own));
+        assert_eq!(keeper.call(taken()).refused(), (403, 20022), "{what}");
+        keeper.expect(get(&path).answers(200, other));
+        keeper.expect(delete(&path).answers(200, success(&json!({"id": ID}))));
+        passes(&keeper.call(taken()));
+        let request = by(&keeper, "waf", &format!("DELETE {path}"), &Value::Null);
+        assert_eq!(keeper.call(request).refused(), (403, 20020), "{what}");
+    }
 }
 
 #[test]

@@ -130,12 +130,11 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
             ..call.request(call.facts(), now)
         };
         let mut decision = policy.decide(&request);
-        let before = call.attached.before.facts();
-        if decision.is_allowed() && !matches!(before, Facts::Unread) {
-            decision = policy.decide(&Request {
-                facts: before,
-                ..request
-            });
+        for before in &call.attached.before {
+            if decision.is_allowed() {
+                let facts = before.facts();
+                decision = policy.decide(&Request { facts, ..request });
+            }
         }
         let filter = match resolved.map(|resolved| resolved.operation.name()) {
             Some("dns-records-for-a-zone-list-dns-records") => Some(Plan::FilteredRecords),
@@ -174,9 +173,10 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
             };
         }
         let mut request = call.request(call.facts(), now);
-        let before = call.attached.before.facts();
-        if !matches!(before, Facts::Unread) && policy.decide(&request).is_allowed() {
-            request.facts = before;
+        for before in &call.attached.before {
+            if policy.decide(&request).is_allowed() {
+                request.facts = before.facts();
+            }
         }
         let mut message = policy.explain(&request, decision);
         if !message.ends_with('.') {

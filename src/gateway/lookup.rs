@@ -7,6 +7,7 @@ use super::call::Targeted;
 use super::deps::{Gateway, World};
 use super::judge::{self, Attached, Body, Draft, Judgement, Lookup, OwnedFacts, Place};
 use super::refusal::{Code, Refusal};
+use super::view::Snapshot;
 use crate::audit::{Action, ReadBack};
 use crate::catalog::{Judged, Method};
 use crate::identity::Credential;
@@ -60,6 +61,8 @@ impl Targeted<'_> {
             method: self.call.verb.method,
             id,
             deploys: !template.ends_with("/versions"),
+            is_bulk: template.ends_with("/secrets-bulk"),
+            digests: self.policy().lists_digests(),
         };
         judge::draft(judged, body, place)
     }
@@ -85,8 +88,9 @@ impl Targeted<'_> {
         };
         let attached = Attached {
             resources: draft.resources,
-            before: draft.before,
+            before: draft.before.into_iter().map(OwnedFacts::Worker).collect(),
             form: draft.form,
+            hosts: Vec::new(),
         };
         (judgement, attached)
     }
@@ -97,7 +101,8 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
     ///
     /// 1. The body is read strictly: 400 where it has two readings, 413 where it is too large.
     /// 2. A caller who could not make the call whatever is found is not looked anything up for.
-    /// 3. What the body refers to is looked up; what cannot be had is 502, and nothing was sent.
+    /// 3. What the body refers to is looked up, and what that leads to: 400 where it is too much; what
+    ///    cannot be had is 502, and nothing was sent.
     pub(super) async fn judge_worker(
         &self,
         call: &Targeted<'_>,
@@ -113,12 +118,15 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
         if !self.could_pass(call, &draft) {
             draft.lookups.clear(); // (2)
         }
-        for lookup in std::mem::take(&mut draft.lookups) {
-            self.follow(call, lookup, &mut draft).await?; // (3)
-        }
-        // What was found may lead on to whose workflow it is.
-        for lookup in std::mem::take(&mut draft.lookups) {
-            self.follow(call, lookup, &mut draft).await?;
+        let mut left = MAX_LOOKUPS;
+        // What was found may lead on to whose workflow it is, or to a zone.
+        for _ in 0..2 {
+            let lookups = std::mem::take(&mut draft.lookups);
+            let needed = reads(&call.call.snapshot, &draft, &lookups);
+            left = left.checked_sub(needed).ok_or_else(too_many)?; // (3)
+            for lookup in lookups {
+                self.follow(call, lookup, &mut draft).await?;
+            }
         }
         Ok(call.settled(draft))
     }
@@ -158,10 +166,9 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
             Ok(draft) => draft,
             Err(refusal) => return Err(call.stop(refusal)),
         };
-        let is_open = draft
-            .lookups
-            .iter()
-            .any(|lookup| !matches!(lookup, Lookup::First | Lookup::Served(_)));
+        let is_open = draft.lookups.iter().any(|lookup| {
+            !matches!(lookup, Lookup::First | Lookup::Served(_)) || is_needed(&call, &draft)
+        });
         if is_open && self.could_pass(&call, &draft) {
             let text = "Whether this call would pass depends on what Cloudflare has at that moment, which a question does not look up.";
             return Err(call.stop(Refusal::new(Code::Denied, text)));
@@ -245,37 +252,53 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
                     touched(draft, script, pattern.to_owned());
                 }
             }
+            Lookup::Routes => {
+                let script = draft.facts.script.clone();
+                let routes = format!(
+                    "{}/services/{script}/environments/production/routes?show_zonename=true",
+                    workers(call)
+                );
+                for route in self.listed(&routes).await? {
+                    draft.touch(&script, field(&route, "pattern")?.to_owned());
+                    let zone = field(&route, "zone_name")?.to_ascii_lowercase();
+                    draft.look_up(Lookup::ZoneNamed(zone));
+                }
+            }
             Lookup::Domain(id) => {
-                let account = call.checked.path.split('/').nth(2).unwrap_or_default();
-                let path = format!("/accounts/{account}/workers/domains/{id}");
+                let path = format!("{}/domains/{id}", workers(call));
                 if let Some(domain) = self.found(&path).await? {
-                    let zone = field(&domain, "zone_id")?
-                        .parse()
-                        .map_err(|_| unreadable())?;
-                    draft.resources.push(Resource::Zone(zone));
+                    draft.reach(zone_id(&domain)?);
                     let pattern = format!("{}/*", field(&domain, "hostname")?);
                     touched(draft, field(&domain, "service")?, pattern);
                 }
             }
+            Lookup::Domains { hosts, all } => {
+                let mut path = format!("{}/domains", workers(call));
+                if let ([host], false) = (hosts.as_slice(), all) {
+                    path = format!("{path}?hostname={host}");
+                }
+                for domain in self.listed(&path).await? {
+                    let (host, service) = (field(&domain, "hostname")?, field(&domain, "service")?);
+                    if hosts.contains(&judge::plain(host)) || (all && service == draft.facts.script)
+                    {
+                        draft.reach(zone_id(&domain)?);
+                        draft.touch(service, format!("{host}/*"));
+                    }
+                }
+            }
             Lookup::ZoneNamed(name) => {
-                let zone = self
-                    .zone_called(call, &name)
-                    .await?
-                    .ok_or_else(|| no_zone(&name))?;
-                draft.resources.push(Resource::Zone(zone));
+                let zone = self.zone_called(call, &name, &mut draft.asked).await?;
+                draft.reach(zone.ok_or_else(|| no_zone(&name))?);
             }
             Lookup::ZoneOf(host) => {
-                let zone = self
-                    .zone_of(call, &host)
-                    .await?
-                    .ok_or_else(|| no_zone(&host))?;
-                draft.resources.push(Resource::Zone(zone));
+                let zone = self.zone_of(call, &host, &mut draft.asked).await?;
+                draft.reach(zone.ok_or_else(|| no_zone(&host))?);
             }
         }
         Ok(())
     }
 
-    /// The bindings of a script, or of one version of it; none when it does not exist yet.
+    /// The bindings of a script, or of one version of it; none when the script does not exist yet.
     async fn bindings(
         &self,
         call: &Targeted<'_>,
@@ -288,7 +311,12 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
             Some(version) => format!("{base}/versions/{version}"),
         };
         let Some(found) = self.found(&path).await? else {
-            return Ok(Vec::new());
+            if version.is_none() {
+                return Ok(Vec::new());
+            }
+            let text =
+                "The field `version_id` of an inherited binding names no version of this Worker.";
+            return Err(Refusal::new(Code::MalformedBody, text));
         };
         let within = match version {
             None => Some(&found),
@@ -360,7 +388,7 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
             .transpose()
     }
 
-    /// Whether every one of these versions had traffic before.
+    /// Whether any of these versions had traffic before. A share of nothing is none.
     async fn have_served(&self, call: &Targeted<'_>, versions: &[String]) -> Result<bool, Refusal> {
         let path = format!("{}/deployments", call.script_path());
         let Some(found) = self.found(&path).await? else {
@@ -372,24 +400,25 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
             .iter()
             .filter_map(|deployment| deployment.get("versions")?.as_array())
             .flatten()
+            .filter(|version| version.get("percentage").and_then(Json::as_f64) > Some(0.0))
             .filter_map(|version| version.get("version_id")?.as_str())
             .collect();
         Ok(versions
             .iter()
-            .all(|version| served.contains(&version.as_str())))
+            .any(|version| served.contains(&version.as_str())))
     }
 
     /// The zone a host name lies in: the one with the longest name.
-    async fn zone_of(&self, call: &Targeted<'_>, host: &str) -> Result<Option<ZoneId>, Refusal> {
-        let mut rest = host.trim_end_matches('.');
-        for _ in 0..MAX_LABELS {
-            if !rest.contains('.') {
-                break;
-            }
-            if let Some(zone) = self.zone_called(call, rest).await? {
+    async fn zone_of(
+        &self,
+        call: &Targeted<'_>,
+        host: &str,
+        asked: &mut Vec<(String, Option<ZoneId>)>,
+    ) -> Result<Option<ZoneId>, Refusal> {
+        for name in names_above(host) {
+            if let Some(zone) = self.zone_called(call, name, asked).await? {
                 return Ok(Some(zone));
             }
-            rest = rest.split_once('.').map_or("", |(_, rest)| rest);
         }
         Ok(None)
     }
@@ -399,25 +428,38 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
         &self,
         call: &Targeted<'_>,
         name: &str,
+        asked: &mut Vec<(String, Option<ZoneId>)>,
     ) -> Result<Option<ZoneId>, Refusal> {
         if let Some(zone) = call.call.snapshot.zone_named(name) {
             return Ok(Some(zone));
+        }
+        if let Some((_, zone)) = asked.iter().find(|(known, _)| known == name) {
+            return Ok(*zone);
         }
         let query = url::form_urlencoded::Serializer::new(String::new())
             .append_pair("name", name)
             .finish();
         let found = self.found(&format!("/zones?{query}")).await?;
         let zones = found.as_ref().and_then(Json::as_array).unwrap_or_default();
-        match zones {
-            [] => Ok(None),
-            [zone] => field(zone, "id")?
-                .parse()
-                .map(Some)
-                .map_err(|_| unreadable()),
-            _ => Err(Refusal::new(
-                Code::MalformedBody,
-                format!("Several zones are called {name}: send their zone_id."),
-            )),
+        let zone = match zones {
+            [] => None,
+            [zone] => Some(field(zone, "id")?.parse().map_err(|_| unreadable())?),
+            _ => {
+                return Err(Refusal::new(
+                    Code::MalformedBody,
+                    format!("Several zones are called {name}: send their zone_id."),
+                ));
+            }
+        };
+        asked.push((name.to_owned(), zone));
+        Ok(zone)
+    }
+
+    /// The items of a list that there must be.
+    async fn listed(&self, path: &str) -> Result<Vec<Json>, Refusal> {
+        match self.found(path).await? {
+            Some(Json::Array(items)) => Ok(items),
+            _ => Err(unreadable()),
         }
     }
 
@@ -440,6 +482,47 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
 
 /// Most versions bindings are inherited from in one upload.
 const MAX_VERSIONS: usize = 3;
+
+/// Most reads of our own for one call. A Worker call may make 50 on the free plan, a thousand on others
+/// (<https://developers.cloudflare.com/workers/platform/limits/#subrequests>).
+const MAX_LOOKUPS: usize = 20;
+
+/// How many reads these look-ups take at most. What is known of zones takes none.
+fn reads(snapshot: &Snapshot, draft: &Draft, lookups: &[Lookup]) -> usize {
+    let is_unknown = |name: &&str| snapshot.zone_named(name).is_none();
+    let mut names: Vec<&str> = Vec::new();
+    let mut others = 0;
+    for lookup in lookups {
+        match lookup {
+            Lookup::ZoneNamed(name) => names.extend(Some(name.as_str()).filter(is_unknown)),
+            Lookup::ZoneOf(host) => names.extend(names_above(host).take_while(is_unknown)),
+            _ => others += 1,
+        }
+    }
+    names.retain(|name| !draft.asked.iter().any(|(asked, _)| asked == name));
+    names.sort_unstable();
+    names.dedup();
+    names.len() + others
+}
+
+/// The names a zone may have in which this host name lies, the longest first.
+fn names_above(host: &str) -> impl Iterator<Item = &str> {
+    let host = host.trim_end_matches('.');
+    std::iter::successors(Some(host), |name| {
+        name.split_once('.').map(|(_, rest)| rest)
+    })
+    .take_while(|name| name.contains('.'))
+    .take(MAX_LABELS)
+}
+
+fn too_many() -> Refusal {
+    Refusal::new(
+        Code::MalformedBody,
+        format!(
+            "The call names so much that more than {MAX_LOOKUPS} look-ups would be needed to judge it: send routes and host names with their zone_id, or make several calls."
+        ),
+    )
+}
 
 /// Most labels of a host name that may stand before the name of its zone.
 const MAX_LABELS: usize = 6;
@@ -470,20 +553,22 @@ fn but_full(facts: &WorkerFacts) -> WorkerFacts {
 
 /// Adds what is touched as it stands.
 fn touched(draft: &mut Draft, script: &str, pattern: String) {
-    draft.before = OwnedFacts::Worker(WorkerFacts {
-        script: script.to_owned(),
-        parts: vec![
-            WorkerPart::Script,
-            WorkerPart::Route {
-                pattern: pattern.clone(),
-            },
-        ],
-    });
+    draft.touch(script, pattern.clone());
     if draft.facts.parts.is_empty() {
         // Nothing takes its place, so the call is about what is there.
         script.clone_into(&mut draft.facts.script);
         draft.facts.parts = vec![WorkerPart::Script, WorkerPart::Route { pattern }];
     }
+}
+
+/// The path below which the Workers of the account are.
+fn workers(call: &Targeted<'_>) -> String {
+    let account = call.checked.path.split('/').nth(2).unwrap_or_default();
+    format!("/accounts/{account}/workers")
+}
+
+fn zone_id(json: &Json) -> Result<ZoneId, Refusal> {
+    field(json, "zone_id")?.parse().map_err(|_| unreadable())
 }
 
 pub(super) fn field<'j>(json: &'j Json, name: &str) -> Result<&'j str, Refusal> {

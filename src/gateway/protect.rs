@@ -4,9 +4,9 @@
 
 use super::call::{Step, Targeted};
 use super::deps::{Gateway, World};
-use super::judge::{self, OwnedFacts, hosts_of};
+use super::judge::{self, OwnedFacts, hosts_of, may_match};
 use super::records::is_own;
-use crate::catalog::{Family, Judged, Method, phase_reroutes};
+use crate::catalog::{Family, Method, phase_reroutes};
 use crate::policy::Resource;
 use crate::store::Database;
 
@@ -28,14 +28,13 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
             is_own(&own.hostnames, &name, kind)
         });
         let judged = call.judgement.as_ref();
-        let takes_host = judged.is_some_and(|judgement| {
-            let takes =
-                |pattern: &String| own.hostnames.iter().any(|host| may_match(pattern, host));
-            judgement.hosts.iter().any(takes) && self.may_hold_own(call)
-        });
+        let hosts = judged.map_or(&[][..], |judgement| &judgement.hosts);
+        let takes = |pattern: &String| own.hostnames.iter().any(|host| may_match(pattern, host));
+        let takes_host =
+            hosts.iter().chain(&call.attached.hosts).any(takes) && self.may_hold_own(call);
         let reroutes = reroutes(call) && (in_own_account || self.may_hold_own(call));
         let by_worker = judged.is_some_and(|it| self.touches_own_by(call, &it.facts))
-            || self.touches_own_by(call, &call.attached.before);
+            || (call.attached.before.iter()).any(|before| self.touches_own_by(call, before));
         (in_own_account && is_named) || is_own_record || takes_host || reroutes || by_worker
     }
 
@@ -102,10 +101,15 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
     }
 
     /// Adds the host names that a page rule or load balancer has already to those its body names,
-    /// where the zone holds one of our own: what it does there is changed as well.
+    /// where the zone holds one of our own: what it does there is changed, or taken away, as well.
     pub(super) async fn look_up_hosts<'a>(&self, mut call: Targeted<'a>) -> Step<Targeted<'a>> {
-        let takes_hosts = matches!(call.judged(), Some(Judged::PageRule | Judged::LoadBalancer));
-        if !takes_hosts || !call.may_be_allowed() {
+        let resolved = call.checked.resolved.as_ref();
+        let template = resolved.map_or("", |resolved| resolved.operation.template());
+        let takes_hosts = matches!(
+            template.split('/').nth(3),
+            Some("pagerules" | "load_balancers")
+        );
+        if !takes_hosts || !call.is_write() || !call.may_be_allowed() {
             return Ok(call);
         }
         self.learn_own_zone(&call).await?;
@@ -116,8 +120,8 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
             Ok(found) => found,
             Err(refusal) => return Err(call.stop(refusal)),
         };
-        if let (Some(found), Some(judgement)) = (found, &mut call.judgement) {
-            judgement.hosts.extend(hosts_of(&found));
+        if let Some(found) = found {
+            call.attached.hosts = hosts_of(&found);
         }
         Ok(call)
     }
@@ -138,24 +142,6 @@ fn reroutes(call: &Targeted<'_>) -> bool {
     resolved.operation.family() == Family::Rulesets
         && resolved.operation.is_write()
         && phases.iter().any(|phase| phase_reroutes(&phase.name))
-}
-
-/// Whether a URL pattern, or a host name, may match something at `host`, with or without a scheme. A
-/// `*` may stand for anything, a slash included, so only what comes before the first counts.
-fn may_match(pattern: &str, host: &str) -> bool {
-    let pattern = pattern.to_ascii_lowercase();
-    let (start, has_star) = match pattern.split_once('*') {
-        Some((start, _)) => (start, true),
-        None => (pattern.as_str(), false),
-    };
-    ["", "http://", "https://"].iter().any(|scheme| {
-        let own = format!("{scheme}{host}");
-        let goes_on = start.strip_prefix(&own).is_some_and(|rest| {
-            let rest = rest.strip_prefix('.').unwrap_or(rest);
-            rest.is_empty() || rest.starts_with(['/', ':', '?'])
-        });
-        goes_on || (has_star && own.starts_with(start))
-    })
 }
 
 #[cfg(test)]

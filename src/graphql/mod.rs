@@ -18,6 +18,9 @@ const MAX_BYTES: usize = 64 * 1024;
 /// Most fields of a query once its fragments are put in.
 const MAX_FIELDS: usize = 2_000;
 
+/// Most ids of zones and accounts.
+const MAX_IDS: usize = 100;
+
 /// Most selections of zones and accounts, each of which may be an alias of its own.
 const MAX_NODES: usize = 50;
 
@@ -275,6 +278,9 @@ impl<'d> Walk<'d> {
         let mut ids = Vec::new();
         let is_bound =
             filter.is_some_and(|(_, filter)| self.bound(filter, tag, &mut ids, 0).is_some());
+        if ids.len() > MAX_IDS {
+            return Err(GraphqlError::TooLarge);
+        }
         if !is_bound || ids.is_empty() {
             return Err(GraphqlError::Unbound(what, tag));
         }
@@ -292,10 +298,14 @@ impl<'d> Walk<'d> {
                 }
             }
         }
+        if self.zones.len() + self.accounts.len() > MAX_IDS {
+            return Err(GraphqlError::TooLarge);
+        }
         Ok(())
     }
 
-    /// Collects the ids a filter binds to; `None` when any part of it may bind to others.
+    /// Collects the ids a filter binds to; `None` when any part of it may bind to others, or when they
+    /// are more than the cap.
     ///
     /// Every branch of `AND` and `OR` must bind, so it does not matter how they are combined.
     fn bound(&self, filter: &Value, tag: &str, ids: &mut Vec<String>, depth: usize) -> Option<()> {
@@ -325,6 +335,9 @@ impl<'d> Walk<'d> {
                     }
                 }
                 _ => return None,
+            }
+            if ids.len() > MAX_IDS {
+                return None;
             }
         }
         Some(())

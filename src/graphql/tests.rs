@@ -375,6 +375,36 @@ fn e8_sizes_and_depths_are_capped() {
     ] {
         assert_eq!(reading(&query, "{}").unwrap_err(), expected);
     }
+    // Ids, of one list and of all.
+    let ids = |from: usize, count: usize| {
+        let id = |n: usize| format!("\"{n:032x}\"");
+        (from..from + count).map(id).collect::<Vec<_>>().join(",")
+    };
+    let zones =
+        |alias: &str, ids: &str| format!("{alias}:zones(filter:{{zoneTag_in:[{ids}]}}){{d{{a}}}}");
+    let all = reading(
+        &format!("{{viewer{{{}}}}}", zones("a", &ids(0, MAX_IDS))),
+        "{}",
+    );
+    assert_eq!(all.unwrap().zones.len(), MAX_IDS);
+    let half = MAX_IDS / 2;
+    for (selections, variables) in [
+        (zones("a", &ids(0, MAX_IDS + 1)), "{}".to_owned()),
+        (
+            zones("a", &ids(0, half)) + &zones("b", &ids(half, half + 1)),
+            "{}".to_owned(),
+        ),
+        (
+            "zones(filter:{OR:[{zoneTag_in:$v},{zoneTag_in:$v}]}){d{a}}".to_owned(),
+            format!("{{\"v\":[{}]}}", ids(0, MAX_IDS - 1)),
+        ),
+    ] {
+        let query = format!("query($v:[string!]){{viewer{{{selections}}}}}");
+        assert_eq!(
+            reading(&query, &variables).unwrap_err(),
+            GraphqlError::TooLarge
+        );
+    }
     let chain = (0..40)
         .map(|n| format!("fragment F{n} on T{{...F{}}} ", n + 1))
         .collect::<Vec<_>>()

@@ -9,8 +9,8 @@ use crate::config::Resolution;
 use crate::config::document::{self, DeployMode, Effect};
 use crate::model::AccountId;
 
-use super::Thing;
 use super::grant::{Verdict, Why};
+use super::{Policy, Thing};
 
 /// What a call does to a Worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,7 +40,8 @@ pub enum WorkerPart {
     },
     /// It brings a module.
     Module {
-        /// SHA-256 of its content, in lower-case hexadecimal digits.
+        /// SHA-256 of its content, in lower-case hexadecimal digits. Empty where no grant listed any:
+        /// for one that does it is then any module that is not allowed.
         digest: String,
     },
     /// It keeps bindings of the current version without naming them.
@@ -79,26 +80,37 @@ pub(super) enum Rule {
 /// (<https://developers.cloudflare.com/workers/configuration/multipart-upload-metadata/#bindings>),
 /// sorted.
 const KINDS: &[(&str, Rule)] = &[
+    ("agent_memory", Rule::MustBeListed),
     ("ai", Rule::Call("POST /accounts/{}/ai/run/{}")),
+    ("ai_search", Rule::MustBeListed),
+    ("ai_search_namespace", Rule::MustBeListed),
+    ("analytics", Rule::MustBeListed),
     ("analytics_engine", Rule::MustBeListed),
+    ("artifacts", Rule::MustBeListed),
     ("assets", Rule::Free),
     ("browser", Rule::MustBeListed),
+    ("containers", Rule::MustBeListed),
     ("d1", Rule::Call("POST /accounts/{}/d1/database/{}/query")),
     ("data_blob", Rule::Free),
     ("dispatch_namespace", Rule::MustBeListed),
     ("durable_object_namespace", Rule::Call(UPLOAD)),
+    ("flagship", Rule::MustBeListed),
     (
         "hyperdrive",
         Rule::Call("PUT /accounts/{}/hyperdrive/configs/{}"),
     ),
     ("images", Rule::MustBeListed),
     ("json", Rule::Free),
+    ("k2", Rule::MustBeListed),
     (
         "kv_namespace",
         Rule::Call("PUT /accounts/{}/storage/kv/namespaces/{}/values/{}"),
     ),
     ("logfwdr", Rule::MustBeListed),
+    ("media", Rule::MustBeListed),
+    ("messaging", Rule::MustBeListed),
     ("mtls_certificate", Rule::MustBeListed),
+    ("observability_destination", Rule::MustBeListed),
     ("pipelines", Rule::MustBeListed),
     ("plain_text", Rule::Free),
     ("queue", Rule::Call("POST /accounts/{}/queues/{}/messages")),
@@ -109,6 +121,7 @@ const KINDS: &[(&str, Rule)] = &[
     ("secrets_store_secret", Rule::MustBeListed),
     ("send_email", Rule::MustBeListed),
     ("service", Rule::Call(UPLOAD)),
+    ("stream", Rule::MustBeListed),
     ("tail_consumer", Rule::Call(UPLOAD)),
     ("text_blob", Rule::Free),
     (
@@ -116,8 +129,10 @@ const KINDS: &[(&str, Rule)] = &[
         Rule::Call("POST /accounts/{}/vectorize/v2/indexes/{}/upsert"),
     ),
     ("version_metadata", Rule::Free),
+    ("vpc_network", Rule::MustBeListed),
     ("vpc_service", Rule::MustBeListed),
     ("wasm_module", Rule::Free),
+    ("worker_loader", Rule::MustBeListed),
     ("workflow", Rule::Call(UPLOAD)),
 ];
 
@@ -255,7 +270,8 @@ impl WorkersMatcher {
                 )
             }
             WorkerPart::Module { digest } if !self.digests.is_empty() => (
-                self.digests.iter().any(|known| **known == **digest),
+                self.digests.iter().any(|known| **known == **digest)
+                    || (is_deny && digest.is_empty()),
                 Why::Digest,
             ),
             _ if is_deny => (!lists_parts, Why::Script),
@@ -271,6 +287,18 @@ impl WorkersMatcher {
         } else {
             Verdict::Fails(why)
         }
+    }
+}
+
+impl Policy {
+    /// Whether any grant lists the digests of modules.
+    #[must_use]
+    pub fn lists_digests(&self) -> bool {
+        let mut grants = self
+            .grants
+            .iter()
+            .filter_map(|grant| grant.workers.as_ref());
+        grants.any(|workers| !workers.digests.is_empty())
     }
 }
 

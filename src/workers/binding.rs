@@ -134,6 +134,13 @@ fn kind_of(kind: &str) -> Option<Kind> {
         .map(|(_, how)| *how)
 }
 
+/// Every kind of thing a script may be said to get hold of, but what is not known.
+pub fn kinds() -> impl Iterator<Item = &'static str> {
+    let others = ["containers", "observability_destination", "tail_consumer"];
+    let bindings = KINDS.iter().map(|(kind, _)| *kind);
+    bindings.filter(|kind| *kind != "inherit").chain(others)
+}
+
 /// Whether bindings of this kind bind nothing that is not the script's own.
 #[must_use]
 pub fn is_free(kind: &str) -> bool {
@@ -167,8 +174,12 @@ pub fn named(metadata: &Json, own: &str) -> Result<Named, String> {
                 for consumer in list(field, value)? {
                     let service =
                         text(consumer, "service")?.ok_or_else(|| lacks(field, "service"))?;
-                    let kind = "tail_consumer";
-                    found.bound.push(Bound::new(kind, Some(service)));
+                    // In a dispatch namespace it is another than the script of its name.
+                    let script = match text(consumer, "namespace")? {
+                        Some(namespace) => format!("{namespace}/{service}"),
+                        None => service.to_owned(),
+                    };
+                    found.bound.push(Bound::new("tail_consumer", Some(&script)));
                 }
             }
             "migrations" => migrations(value, own, &mut found.bound)?,
@@ -247,7 +258,10 @@ fn special(
             name: optional("old_name")?
                 .map_or_else(|| need("name"), Ok)?
                 .to_owned(),
-            version: optional("version_id")?.map(str::to_owned),
+            // The newest version is the one that settings show.
+            version: optional("version_id")?
+                .filter(|version| *version != "latest")
+                .map(str::to_owned),
         }),
         // Buckets of one name in two jurisdictions are two buckets.
         "r2_bucket" => match (need("bucket_name")?, optional("jurisdiction")?) {
@@ -279,15 +293,17 @@ fn special(
             if let Some(dispatch) = optional("dispatch_namespace")? {
                 bind("dispatch_namespace", dispatch);
             }
-            // Whose namespace an id is cannot be told from it, but for a script as it stands.
-            let has_class = optional("class_name")?.is_some();
-            let namespace = optional("namespace_id")?.filter(|_| !stands);
-            match (script, namespace) {
-                (Some(script), _) if kind == "workflow" => bind("service", script),
-                (Some(script), _) => bind(kind, script),
-                (None, Some(namespace)) => bind(kind, namespace),
-                (None, None) if has_class || kind == "workflow" => {}
-                (None, None) => return Err(lacks(kind, "class_name")),
+            // Whose namespace an id is cannot be told from it. Of a script as it stands that is known.
+            if !stands && optional("namespace_id")?.is_some() {
+                return Err(format!(
+                    "A binding of type {kind} must name class_name and script_name instead of namespace_id."
+                ));
+            }
+            match script {
+                Some(script) if kind == "workflow" => bind("service", script),
+                Some(script) => bind(kind, script),
+                None if kind == "workflow" => {}
+                None => drop(need("class_name")?),
             }
         }
         "send_email" => {

@@ -7,5 +7,5 @@
 mod binding;
 mod metadata;
 
-pub use binding::{Bound, Inherited, Named, bindings_of, is_free, named};
+pub use binding::{Bound, Inherited, Named, bindings_of, is_free, kinds, named};
 pub use metadata::{MetadataError, Upload, digest};

@@ -24,7 +24,7 @@ use super::refusal::{Code, Refusal};
 pub(super) use named::of_path;
 pub(super) use products::hosts_of;
 pub use workers::UPLOAD_BODY_CAP;
-pub(super) use workers::{Body, Draft, Lookup, Place, draft, touches};
+pub(super) use workers::{Body, Draft, Lookup, Place, draft, may_match, plain, touches};
 
 /// Most bytes of a body that is judged.
 pub const JUDGED_BODY_CAP: usize = 1024 * 1024;
@@ -65,8 +65,10 @@ impl Judgement {
 pub(super) struct Attached {
     /// Zones and accounts the body names.
     pub resources: Vec<Resource>,
-    /// What the call touches as it stands, which must be allowed too.
-    pub before: OwnedFacts,
+    /// What the call touches as it stands, all of which must be allowed too.
+    pub before: Vec<OwnedFacts>,
+    /// Host names, or URL patterns with `*`, that what it changes has already.
+    pub hosts: Vec<String>,
     /// What goes upstream with the caller's own content type, in place of the judged JSON.
     pub form: Option<Rc<Vec<u8>>>,
 }

@@ -6,7 +6,7 @@
 
 use std::rc::Rc;
 
-use super::{OwnedFacts, malformed, object, sanitised, scrub, text};
+use super::{keep_fields, malformed, object, sanitised, scrub, text};
 use crate::catalog::{Judged, Method};
 use crate::gateway::refusal::Refusal;
 use crate::model::json::Json;
@@ -21,6 +21,24 @@ pub const UPLOAD_BODY_CAP: usize = 32 * 1024 * 1024;
 
 /// Most routes or host names in one call.
 const MAX_ROUTES: usize = 100;
+
+/// Most versions of a deployment; Cloudflare takes two.
+const MAX_VERSIONS: usize = 10;
+
+/// Most bindings and other things the metadata of an upload names.
+const MAX_NAMED: usize = 1_000;
+
+/// What a secret is made of (<https://developers.cloudflare.com/api/resources/workers/>).
+const SECRET_FIELDS: &[&str] = &[
+    "name",
+    "type",
+    "text",
+    "algorithm",
+    "format",
+    "usages",
+    "key_base64",
+    "key_jwk",
+];
 
 /// A body as it came.
 #[derive(Debug)]
@@ -44,6 +62,10 @@ pub(in crate::gateway) struct Place<'a> {
     pub id: Option<&'a str>,
     /// Whether an upload is put on all traffic at once.
     pub deploys: bool,
+    /// Whether it is about several secrets.
+    pub is_bulk: bool,
+    /// Whether anything depends on the digests of the files.
+    pub digests: bool,
 }
 
 /// What has to be looked up before the call can be judged.
@@ -57,12 +79,21 @@ pub(in crate::gateway) enum Lookup {
     Workflow(String),
     /// Whether the script is there already: a first upload takes traffic from nobody.
     First,
-    /// Whether these versions have had traffic already.
+    /// Whether any of these versions has had traffic already.
     Served(Vec<String>),
     /// A route, which also tells the script it belongs to.
     Route(String),
+    /// The routes the script has, in whatever zones.
+    Routes,
     /// A host name of a Worker.
     Domain(String),
+    /// The host names Workers have: these, and where all of the script's are replaced, its own.
+    Domains {
+        /// Host names that the script is to have.
+        hosts: Vec<String>,
+        /// Whether it is to have no others.
+        all: bool,
+    },
     /// The zone of this name.
     ZoneNamed(String),
     /// The zone this host name lies in.
@@ -75,11 +106,13 @@ pub(in crate::gateway) struct Draft {
     /// What it does to which script.
     pub facts: WorkerFacts,
     /// What it touches as it stands.
-    pub before: OwnedFacts,
+    pub before: Vec<WorkerFacts>,
     /// Zones it names.
     pub resources: Vec<Resource>,
     /// What it still takes to judge it.
     pub lookups: Vec<Lookup>,
+    /// Names of zones that were asked for, with what came of it.
+    pub asked: Vec<(String, Option<ZoneId>)>,
     /// What goes upstream in its place, where that is JSON.
     pub body: Json,
     /// What goes upstream in its place, where that is none.
@@ -95,9 +128,10 @@ impl Draft {
                 script: script.to_owned(),
                 parts: vec![WorkerPart::Script],
             },
-            before: OwnedFacts::None,
+            before: Vec::new(),
             resources: Vec::new(),
             lookups: Vec::new(),
+            asked: Vec::new(),
             body: Json::Null,
             form: None,
             action,
@@ -110,12 +144,49 @@ impl Draft {
         }
     }
 
+    fn push_digest(&mut self, digests: bool, bytes: &[u8]) {
+        let digest = if digests {
+            workers::digest(bytes)
+        } else {
+            String::new()
+        };
+        self.push(WorkerPart::Module { digest });
+    }
+
+    /// Adds what has to be looked up, once.
+    pub(in crate::gateway) fn look_up(&mut self, lookup: Lookup) {
+        if !self.lookups.contains(&lookup) {
+            self.lookups.push(lookup);
+        }
+    }
+
+    /// Adds a zone.
+    pub(in crate::gateway) fn reach(&mut self, zone: ZoneId) {
+        let zone = Resource::Zone(zone);
+        if !self.resources.contains(&zone) {
+            self.resources.push(zone);
+        }
+    }
+
+    /// Adds a route that is there, with the script it has.
+    pub(in crate::gateway) fn touch(&mut self, script: &str, pattern: String) {
+        let mut touched = self.before.iter_mut();
+        let route = WorkerPart::Route { pattern };
+        match touched.find(|before| before.script == script) {
+            Some(before) => before.parts.push(route),
+            None => self.before.push(WorkerFacts {
+                script: script.to_owned(),
+                parts: vec![WorkerPart::Script, route],
+            }),
+        }
+    }
+
     /// Adds what is bound.
     pub(in crate::gateway) fn bind(&mut self, bound: Bound) {
         let Bound { kind, resource } = bound;
         // Whose a workflow of that name is decides; the name alone says nothing.
         match resource {
-            Some(name) if kind == "workflow" => self.lookups.push(Lookup::Workflow(name)),
+            Some(name) if kind == "workflow" => self.look_up(Lookup::Workflow(name)),
             resource => self.push(WorkerPart::Binding { kind, resource }),
         }
     }
@@ -135,9 +206,22 @@ impl Draft {
         Ok(())
     }
 
+    /// Adds a custom domain.
+    fn host(&mut self, hostname: &str) -> Result<(), Refusal> {
+        if hostname.contains('/') {
+            return Err(malformed("The field `hostname` must be a host name."));
+        }
+        self.route(&format!("{hostname}/*"))
+    }
+
     /// Adds what the metadata reaches.
     fn describe(&mut self, metadata: &Json) -> Result<(), Refusal> {
         let named = workers::named(metadata, &self.facts.script).map_err(malformed)?;
+        if named.bound.len() + named.inherited.len() + named.kept.len() > MAX_NAMED {
+            return Err(malformed(format!(
+                "The metadata of a Worker can name at most {MAX_NAMED} bindings and other things."
+            )));
+        }
         if !named.kept.is_empty() {
             self.push(WorkerPart::Keep);
         }
@@ -178,21 +262,17 @@ pub(in crate::gateway) fn draft(
     let script = place.script.unwrap_or_default();
     let shown = sanitised(script, 64);
     match judged {
-        Judged::WorkerUpload => upload(body, script, place.deploys),
+        Judged::WorkerUpload => upload(body, place),
         Judged::WorkerContent => {
-            let mut draft = form(
-                body,
-                script,
-                "metadata",
-                format!("replace the code of Worker {shown}"),
-            )?;
-            draft.lookups.push(Lookup::Kept(None));
+            let action = format!("replace the code of Worker {shown}");
+            let mut draft = form(body, place, "metadata", action)?;
+            draft.look_up(Lookup::Kept(None));
             draft.push(WorkerPart::FullDeploy);
             Ok(draft)
         }
         Judged::WorkerSettings => {
             let action = format!("change the settings of Worker {shown}");
-            let mut draft = form(body, script, "settings", action)?;
+            let mut draft = form(body, place, "settings", action)?;
             draft.push(WorkerPart::FullDeploy);
             Ok(draft)
         }
@@ -205,7 +285,7 @@ pub(in crate::gateway) fn draft(
         }
         Judged::WorkerDeployment => deployment(json(&body)?, script),
         Judged::WorkerSecrets => {
-            let mut draft = secrets(json(&body)?, script)?;
+            let mut draft = secrets(&json(&body)?, script, place.is_bulk)?;
             if is_patch(body.content_type) {
                 // What Cloudflare takes by this type it may not take as plain JSON.
                 draft.form = Some(Rc::new(draft.body.write().into_bytes()));
@@ -215,7 +295,7 @@ pub(in crate::gateway) fn draft(
         Judged::WorkerRoute => route(&body, place),
         Judged::WorkerRoutes => routes(json(&body)?, script),
         Judged::WorkerDomain => domain(&body, place),
-        Judged::WorkerDomains => domains(json(&body)?, script),
+        Judged::WorkerDomains => domains(json(&body)?, script, place.method),
         _ => Err(malformed("The body of this call is not about a Worker.")),
     }
 }
@@ -240,8 +320,10 @@ fn media_type(content_type: &str) -> String {
     media_type.trim().to_ascii_lowercase()
 }
 
-fn upload(body: Body<'_>, script: &str, deploys: bool) -> Result<Draft, Refusal> {
+fn upload(body: Body<'_>, place: Place<'_>) -> Result<Draft, Refusal> {
+    let script = place.script.unwrap_or_default();
     let shown = sanitised(script, 64);
+    let deploys = place.deploys;
     let action = if deploys {
         format!("upload Worker {shown} and put it on all traffic")
     } else {
@@ -254,12 +336,11 @@ fn upload(body: Body<'_>, script: &str, deploys: bool) -> Result<Draft, Refusal>
     let mut draft = if is_script && deploys {
         // A whole script in the old syntax: it binds nothing.
         let mut draft = Draft::new(script, action);
-        let digest = workers::digest(&body.bytes);
-        draft.push(WorkerPart::Module { digest });
+        draft.push_digest(place.digests, &body.bytes);
         draft.form = Some(Rc::new(body.bytes));
         draft
     } else {
-        form(body, script, "metadata", action)?
+        form(body, place, "metadata", action)?
     };
     if deploys {
         draft.deploy(Lookup::First);
@@ -270,11 +351,11 @@ fn upload(body: Body<'_>, script: &str, deploys: bool) -> Result<Draft, Refusal>
 /// A form with metadata called `name`, or the metadata alone as JSON.
 fn form(
     body: Body<'_>,
-    script: &str,
+    place: Place<'_>,
     name: &'static str,
     action: String,
 ) -> Result<Draft, Refusal> {
-    let mut draft = Draft::new(script, action);
+    let mut draft = Draft::new(place.script.unwrap_or_default(), action);
     if name == "settings" && media_type(body.content_type) != "multipart/form-data" {
         let json = json(&body)?;
         draft.describe(&json)?;
@@ -283,8 +364,8 @@ fn form(
     }
     let upload = Upload::read(body.content_type, &body.bytes, name)
         .map_err(|error| malformed(format!("The upload cannot be judged: {error}.")))?;
-    for digest in upload.digests(&body.bytes) {
-        draft.push(WorkerPart::Module { digest });
+    for file in upload.files(&body.bytes) {
+        draft.push_digest(place.digests, file);
     }
     let mut metadata = upload.metadata.clone();
     scrub(&mut metadata, body.credential, 0);
@@ -296,7 +377,13 @@ fn form(
 fn deployment(json: Json, script: &str) -> Result<Draft, Refusal> {
     object(&json)?;
     let versions = items(&json, "versions")?;
-    let mut full = Vec::new();
+    if versions.len() > MAX_VERSIONS {
+        return Err(malformed(format!(
+            "One deployment can name at most {MAX_VERSIONS} versions."
+        )));
+    }
+    let mut live: Vec<String> = Vec::new();
+    let mut named: Vec<&str> = Vec::new();
     let mut shares = Vec::new();
     for version in versions {
         let id = required(version, "version_id")?;
@@ -306,9 +393,15 @@ fn deployment(json: Json, script: &str) -> Result<Draft, Refusal> {
             .ok_or_else(|| {
                 malformed("The field `percentage` of a version must be a number from 0 to 100.")
             })?;
+        if named.contains(&id) {
+            return Err(malformed(
+                "The field `version_id` names the same version twice.",
+            ));
+        }
+        named.push(id);
         shares.push(format!("{share} % {}", sanitised(id, 36)));
-        if share >= 100.0 || versions.len() == 1 {
-            full.push(id.to_owned());
+        if share > 0.0 {
+            live.push(id.to_owned());
         }
     }
     let action = format!(
@@ -317,18 +410,25 @@ fn deployment(json: Json, script: &str) -> Result<Draft, Refusal> {
         shares.join(", ")
     );
     let mut draft = Draft::new(script, action);
-    if !full.is_empty() {
-        draft.deploy(Lookup::Served(full));
-    }
+    // Unless part of the traffic stays with a version that had some.
+    draft.deploy(Lookup::Served(live));
     draft.body = json;
     Ok(draft)
 }
 
-fn secrets(json: Json, script: &str) -> Result<Draft, Refusal> {
-    object(&json)?;
-    let all: Vec<&Json> = match json.get("secrets") {
-        Some(secrets) => object(secrets)?.iter().map(|(_, secret)| secret).collect(),
-        None => vec![&json],
+/// One secret, or several by their names: which of the two the operation says, not the body.
+fn secrets(json: &Json, script: &str, is_bulk: bool) -> Result<Draft, Refusal> {
+    object(json)?;
+    let kept = |secret: &Json| keep_fields(secret.clone(), SECRET_FIELDS);
+    let all: Vec<(String, Json)> = if is_bulk {
+        let secrets = json.get("secrets").and_then(Json::as_object);
+        let secrets = secrets.ok_or_else(|| malformed("The field `secrets` must be an object."))?;
+        let secrets = secrets.iter();
+        secrets
+            .map(|(name, secret)| (name.clone(), kept(secret)))
+            .collect()
+    } else {
+        vec![(String::new(), kept(json))]
     };
     let count = all.len();
     let mut draft = Draft::new(
@@ -339,7 +439,7 @@ fn secrets(json: Json, script: &str) -> Result<Draft, Refusal> {
         ),
     );
     // `null` takes a secret away.
-    for secret in all.into_iter().filter(|secret| !secret.is_null()) {
+    for (_, secret) in all.iter().filter(|(_, secret)| !secret.is_null()) {
         let kind = required(secret, "type")?;
         if !matches!(kind, "secret_text" | "secret_key") {
             return Err(malformed(
@@ -351,7 +451,13 @@ fn secrets(json: Json, script: &str) -> Result<Draft, Refusal> {
             resource: None,
         });
     }
-    draft.body = json;
+    draft.body = if is_bulk {
+        Json::Object(vec![("secrets".to_owned(), Json::Object(all))])
+    } else {
+        all.into_iter()
+            .next()
+            .map_or(Json::Null, |(_, secret)| secret)
+    };
     Ok(draft)
 }
 
@@ -405,6 +511,8 @@ fn routes(json: Json, script: &str) -> Result<Draft, Refusal> {
     );
     let mut draft = Draft::new(script, action);
     capped(list)?;
+    // Those that are not listed are taken away.
+    draft.look_up(Lookup::Routes);
     for route in list {
         let pattern = required(route, "pattern")?;
         if let Some(other) = text(route, "script")?.filter(|other| *other != script) {
@@ -420,7 +528,7 @@ fn routes(json: Json, script: &str) -> Result<Draft, Refusal> {
     Ok(draft)
 }
 
-/// A host name that becomes a Worker's.
+/// A host name that becomes a Worker's, and maybe was another one's.
 fn domain(body: &Body<'_>, place: Place<'_>) -> Result<Draft, Refusal> {
     if place.method == Method::Delete {
         let by_id = place.id.map(|id| Lookup::Domain(id.to_owned()));
@@ -435,14 +543,18 @@ fn domain(body: &Body<'_>, place: Place<'_>) -> Result<Draft, Refusal> {
         sanitised(service, 64)
     );
     let mut draft = Draft::new(service, action);
-    draft.route(&format!("{hostname}/*"))?;
+    draft.host(hostname)?;
     in_zone(&json, hostname, &mut draft)?;
+    draft.look_up(Lookup::Domains {
+        hosts: vec![plain(hostname)],
+        all: false,
+    });
     draft.body = json;
     Ok(draft)
 }
 
 /// The host names of a Worker: a list of them, or that within `origins`.
-fn domains(json: Json, script: &str) -> Result<Draft, Refusal> {
+fn domains(json: Json, script: &str, method: Method) -> Result<Draft, Refusal> {
     let list = match json.as_array() {
         Some(list) => list,
         None => items(&json, "origins")?,
@@ -454,13 +566,24 @@ fn domains(json: Json, script: &str) -> Result<Draft, Refusal> {
     );
     let mut draft = Draft::new(script, action);
     capped(list)?;
+    let mut hosts = Vec::with_capacity(list.len());
     for origin in list {
         let hostname = required(origin, "hostname")?;
-        draft.route(&format!("{hostname}/*"))?;
+        draft.host(hostname)?;
         in_zone(origin, hostname, &mut draft)?;
+        hosts.push(plain(hostname));
+    }
+    // The changeset only tells what would change.
+    if method == Method::Put {
+        draft.look_up(Lookup::Domains { hosts, all: true });
     }
     draft.body = json;
     Ok(draft)
+}
+
+/// A host name in its one spelling.
+pub(in crate::gateway) fn plain(hostname: &str) -> String {
+    hostname.trim_end_matches('.').to_ascii_lowercase()
 }
 
 fn capped(list: &[Json]) -> Result<(), Refusal> {
@@ -479,18 +602,14 @@ fn in_zone(item: &Json, host: &str, draft: &mut Draft) -> Result<(), Refusal> {
         let zone: ZoneId = id
             .parse()
             .map_err(|error| malformed(format!("The field `zone_id` is no zone id: {error}.")))?;
-        if !draft.resources.contains(&Resource::Zone(zone)) {
-            draft.resources.push(Resource::Zone(zone));
-        }
+        draft.reach(zone);
     }
     let lookup = match (id, name) {
         (_, Some(name)) => Lookup::ZoneNamed(name.to_ascii_lowercase()),
         (None, None) => Lookup::ZoneOf(host.trim_start_matches(['*', '.']).to_ascii_lowercase()),
         (Some(_), None) => return Ok(()),
     };
-    if !draft.lookups.contains(&lookup) {
-        draft.lookups.push(lookup);
-    }
+    draft.look_up(lookup);
     Ok(())
 }
 
@@ -516,16 +635,30 @@ pub(in crate::gateway) fn touches(
         })
 }
 
-/// Whether a route's pattern may match requests to `host`.
+/// Whether a route's pattern may match requests to `host`: in it a star at the beginning stands for
+/// the beginning of a host name only.
 fn meets(pattern: &str, host: &str) -> bool {
-    let wanted = host_of(pattern).trim_end_matches('.').to_ascii_lowercase();
-    let host = host.to_ascii_lowercase();
-    match wanted.split_once('*') {
-        None => wanted == host,
-        // Cloudflare knows a star at the beginning only; of any other it is assumed that it matches.
-        Some(("", end)) if !end.contains('*') => host.ends_with(end),
-        Some((start, _)) => host.starts_with(start),
-    }
+    let wanted = plain(host_of(pattern));
+    let end = wanted.strip_prefix('*').filter(|end| !end.contains('*'));
+    end.is_none_or(|end| host.ends_with(end)) && may_match(pattern, host)
+}
+
+/// Whether a URL pattern, or a host name, may match something at `host`, with or without a scheme. A
+/// `*` may stand for anything, a slash included, so only what comes before the first counts.
+pub(in crate::gateway) fn may_match(pattern: &str, host: &str) -> bool {
+    let pattern = pattern.to_ascii_lowercase();
+    let (start, has_star) = match pattern.split_once('*') {
+        Some((start, _)) => (start, true),
+        None => (pattern.as_str(), false),
+    };
+    ["", "http://", "https://"].iter().any(|scheme| {
+        let own = format!("{scheme}{host}");
+        let goes_on = start.strip_prefix(&own).is_some_and(|rest| {
+            let rest = rest.strip_prefix('.').unwrap_or(rest);
+            rest.is_empty() || rest.starts_with(['/', ':', '?'])
+        });
+        goes_on || (has_star && own.starts_with(start))
+    })
 }
 
 fn items<'j>(json: &'j Json, field: &str) -> Result<&'j [Json], Refusal> {

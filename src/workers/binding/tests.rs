@@ -122,10 +122,6 @@ fn e6_each_binding_is_named_by_what_it_binds() {
             "durable_object_namespace:api",
         ),
         (
-            r#"{"type":"durable_object_namespace","class_name":"C","namespace_id":"n"}"#,
-            "durable_object_namespace:n",
-        ),
-        (
             r#"{"type":"durable_object_namespace","class_name":"C","dispatch_namespace":"d"}"#,
             "dispatch_namespace:d",
         ),
@@ -143,6 +139,8 @@ fn e6_each_binding_is_named_by_what_it_binds() {
         assert_eq!(binds(binding).as_deref(), Ok(expected), "{binding}");
     }
 }
+
+const BY_ID: &str = "A binding of type durable_object_namespace must name class_name and script_name instead of namespace_id.";
 
 #[test]
 fn e6_a_binding_that_does_not_say_what_it_binds_is_refused() {
@@ -182,6 +180,15 @@ fn e6_a_binding_that_does_not_say_what_it_binds_is_refused() {
         (
             r#"{"type":"durable_object_namespace"}"#,
             r#"Something of "durable_object_namespace" lacks the field `class_name`."#,
+        ),
+        // Whose namespace it is cannot be told from an id, whatever else is named.
+        (
+            r#"{"type":"durable_object_namespace","class_name":"C","namespace_id":"n"}"#,
+            BY_ID,
+        ),
+        (
+            r#"{"type":"durable_object_namespace","class_name":"C","script_name":"site","namespace_id":"n"}"#,
+            BY_ID,
         ),
         (
             r#"{"type":"send_email","allowed_destination_addresses":[1]}"#,
@@ -229,6 +236,11 @@ fn e6_whatever_else_reaches_beyond_the_script_is_named() {
             r#"{"tail_consumers":[{"service":"logs"}],"streaming_tail_consumers":[{"service":"live"}]}"#,
             "tail_consumer:logs tail_consumer:live",
         ),
+        // One in a dispatch namespace is another than the Worker of its name.
+        (
+            r#"{"tail_consumers":[{"service":"logs","namespace":"tenants"}]}"#,
+            "tail_consumer:tenants/logs",
+        ),
         (r#"{"tail_consumers":null,"bindings":null}"#, ""),
         (
             r#"{"migrations":{"new_sqlite_classes":["A"],"transferred_classes":[{"from":"A","from_script":"api","to":"B"}]}}"#,
@@ -266,7 +278,7 @@ fn e6_whatever_else_reaches_beyond_the_script_is_named() {
 #[test]
 fn e6_what_is_kept_or_inherited_is_told_with_where_it_comes_from() {
     let found = read(
-        r#"{"keep_bindings":["secret_text","d1"],"bindings":[{"name":"A","type":"inherit"},{"name":"B","type":"inherit","old_name":"C","version_id":"v"}]}"#,
+        r#"{"keep_bindings":["secret_text","d1"],"bindings":[{"name":"A","type":"inherit"},{"name":"B","type":"inherit","old_name":"C","version_id":"v"},{"name":"D","type":"inherit","version_id":"latest"}]}"#,
     );
     let found = found.unwrap();
     let inherited = |name: &str, version: Option<&str>| Inherited {
@@ -276,7 +288,11 @@ fn e6_what_is_kept_or_inherited_is_told_with_where_it_comes_from() {
     assert_eq!(found.kept, ["secret_text", "d1"]);
     assert_eq!(
         found.inherited,
-        [inherited("A", None), inherited("C", Some("v"))]
+        [
+            inherited("A", None),
+            inherited("C", Some("v")),
+            inherited("D", None)
+        ]
     );
     assert_eq!(found.bound, []);
     assert!(is_free("secret_text") && !is_free("d1") && !is_free("inherit") && !is_free("x"));

@@ -21,16 +21,30 @@ const FREE: &[&str] = &[
 
 /// Binding types that hand something over which no call of the API can be compared with.
 const ONLY_LISTED: &[&str] = &[
+    "agent_memory",
+    "ai_search",
+    "ai_search_namespace",
+    "analytics",
     "analytics_engine",
+    "artifacts",
     "browser",
+    "containers",
     "dispatch_namespace",
+    "flagship",
     "images",
+    "k2",
     "logfwdr",
+    "media",
+    "messaging",
     "mtls_certificate",
+    "observability_destination",
     "pipelines",
     "secrets_store_secret",
     "send_email",
+    "stream",
+    "vpc_network",
     "vpc_service",
+    "worker_loader",
 ];
 
 /// Binding types that whoever may make a call may use as well.
