@@ -44,10 +44,10 @@ impl Misfit {
 
 impl fmt::Display for Misfit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.path.is_empty() {
-            true => f.write_str(&self.message),
-            false => write!(f, "{}: {}", self.path(), self.message),
+        if !self.path.is_empty() {
+            write!(f, "{}: ", self.path())?;
         }
+        f.write_str(&self.message)
     }
 }
 
