@@ -10,6 +10,7 @@ use super::problem::{Lines, Problem, ReadError};
 use super::tree::{Member, Node, Tree};
 use crate::model::At;
 use crate::model::json::Limits;
+use crate::model::json::to_f64;
 
 /// Reads TOML; all values lie within `limits`.
 pub(super) fn parse(text: &str, lines: &Lines, limits: Limits) -> Result<Tree, ReadError> {
@@ -55,10 +56,7 @@ impl Conversion<'_> {
                         self.invalid(offset, at, "a whole number is beyond 9007199254740992.")
                     })
             }
-            DeValue::Float(float) => float
-                .as_str()
-                .parse::<f64>()
-                .ok()
+            DeValue::Float(float) => to_f64(float.as_str().trim_start_matches('+'))
                 .filter(|number| {
                     number.is_finite() && (*number != 0.0 || number.is_sign_positive())
                 })

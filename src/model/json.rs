@@ -160,7 +160,7 @@ impl Json {
     /// The number, rounded as every double is, if this is one.
     #[must_use]
     pub fn as_f64(&self) -> Option<f64> {
-        self.as_number()?.parse().ok()
+        to_f64(self.as_number()?)
     }
 
     /// The number, if this is one written without fraction and exponent.
@@ -290,7 +290,13 @@ fn number(text: &str) -> Value {
     if let Ok(number) = text.parse::<i64>() {
         return Value::from(number);
     }
-    text.parse::<f64>().map_or(Value::Null, Value::from)
+    to_f64(text).map_or(Value::Null, Value::from)
+}
+
+/// The double that a number of JSON stands for. The reader is serde_json's, which is there anyway: the
+/// standard library's would bring tables of its own into the Worker.
+pub(crate) fn to_f64(text: &str) -> Option<f64> {
+    serde_json::from_str(text).ok()
 }
 
 #[cfg(test)]

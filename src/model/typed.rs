@@ -62,11 +62,36 @@ impl de::Error for Misfit {
     }
 
     fn invalid_type(found: Unexpected<'_>, expected: &dyn de::Expected) -> Self {
-        match found {
-            Unexpected::Unit => {
-                Self::custom(format_args!("invalid type: null, expected {expected}"))
-            }
-            _ => Self::custom(format_args!("invalid type: {found}, expected {expected}")),
+        Self::custom(format_args!(
+            "invalid type: {}, expected {expected}",
+            Found(found)
+        ))
+    }
+
+    fn invalid_value(found: Unexpected<'_>, expected: &dyn de::Expected) -> Self {
+        Self::custom(format_args!(
+            "invalid value: {}, expected {expected}",
+            Found(found)
+        ))
+    }
+}
+
+/// What was found, in serde's words, but for null and numbers with a fraction: showing those takes tables.
+struct Found<'a>(Unexpected<'a>);
+
+impl fmt::Display for Found<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Unexpected::Bool(truth) => write!(f, "boolean `{truth}`"),
+            Unexpected::Unsigned(number) => write!(f, "integer `{number}`"),
+            Unexpected::Signed(number) => write!(f, "integer `{number}`"),
+            Unexpected::Float(_) => f.write_str("a number with a fraction"),
+            Unexpected::Str(text) => write!(f, "string {text:?}"),
+            Unexpected::Unit => f.write_str("null"),
+            Unexpected::Seq => f.write_str("sequence"),
+            Unexpected::Map => f.write_str("map"),
+            Unexpected::Other(other) => f.write_str(other),
+            _ => f.write_str("something else"),
         }
     }
 }
@@ -79,7 +104,7 @@ impl Reader {
         let found = match &self.0 {
             Value::Null => Unexpected::Unit,
             Value::Bool(truth) => Unexpected::Bool(*truth),
-            Value::Number(_) => Unexpected::Other("number"),
+            Value::Number(_) => Unexpected::Other("a number"),
             Value::String(text) => Unexpected::Str(text),
             Value::Array(_) => Unexpected::Seq,
             Value::Object(_) => Unexpected::Map,
@@ -284,7 +309,7 @@ mod tests {
             ),
             (
                 item(json!({"kind": "large", "count": 1.5})),
-                "items[1].count: invalid type: floating point `1.5`, expected u32",
+                "items[1].count: invalid type: a number with a fraction, expected u32",
             ),
             (
                 item(json!({"kind": "small", "count": 1})),

@@ -370,8 +370,8 @@ impl<'t> Parser<'t> {
                 _ => refuse("a whole number is beyond 9007199254740992"),
             };
         }
-        match text.parse::<f64>() {
-            Ok(value) if value.is_finite() && value != 0.0 => Ok(text),
+        match super::to_f64(text) {
+            Some(value) if value.is_finite() && value != 0.0 => Ok(text),
             _ => refuse("a number is out of range"),
         }
     }
