@@ -210,10 +210,7 @@ impl<'d> Compiler<'d> {
             listed: Listed::compile(written, at, accounts).into(),
         };
         self.add_entries(&grant, number);
-        self.counts |= grant
-            .limits
-            .as_ref()
-            .is_some_and(|limits| !limits.counts.is_empty());
+        self.counts |= grant.is_counted();
         if grant.effect == Effect::Allow {
             let is_limited = grant.limits.is_some();
             for principal in &self.holders {
