@@ -235,7 +235,9 @@ const ALGORITHMS = {
 };
 
 /** Whether a signature of `input` is by the key. Settles with true, false or the error's text. */
-export async function verifySignature(jwk, algorithm, signature, input) {
+export async function verifySignature(jwk, algorithm, shown, input) {
+  // What Rust shows is its own memory, which is reused as soon as anything else runs.
+  const signature = shown.slice();
   return attempt(async () => {
     const how = ALGORITHMS[algorithm];
     const key = await crypto.subtle.importKey("jwk", JSON.parse(jwk), how, false, ["verify"]);
