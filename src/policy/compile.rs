@@ -206,7 +206,8 @@ impl<'d> Compiler<'d> {
             workers: written
                 .workers
                 .as_ref()
-                .map(|workers| Box::new(WorkersMatcher::compile(workers, at, accounts))),
+                .map(|it| WorkersMatcher::compile(it, written.effect, at, accounts))
+                .map(Box::new),
             listed: Listed::compile(written, at, accounts).into(),
         };
         self.add_entries(&grant, number);
