@@ -151,11 +151,17 @@ fn u5_an_unknown_key_is_looked_for_once_a_minute_and_keys_are_fetched_once_for_a
     keeper.call(exchange(&stranger()));
     assert_eq!(fetches(), 2);
     keeper.advance_secs(1);
+    // The first isolate asked its object a second ago, the other one did not.
     for _ in 0..10 {
         keeper.call(exchange(&stranger()));
     }
+    assert_eq!(fetches(), 2);
+    for _ in 0..10 {
+        neighbour.call(exchange(&stranger()));
+    }
     assert_eq!(fetches(), 4);
     // An object that is started anew knows when it asked last.
+    keeper.advance_secs(5);
     issuers.evict();
     keeper.call(exchange(&stranger()));
     assert_eq!(fetches(), 4);
