@@ -42,6 +42,31 @@ fn u5_nothing_is_fetched_for_an_issuer_that_nobody_names() {
 }
 
 #[test]
+fn u5_a_token_that_anybody_could_write_does_not_tell_which_issuers_are_known() {
+    let keeper = keeper(&site_ci(MAIN));
+    let now = keeper.now().unix_ms() / 1_000;
+    for claims in [
+        json!({}),
+        json!({"exp": now - 60, "iat": now - 360}),
+        json!({"nbf": now + 61}),
+        json!({"exp": now + 90_000}),
+    ] {
+        let answer = |issuer: &str| {
+            let mut claims = claims.clone();
+            claims["iss"] = json!(issuer);
+            claims["aud"] = json!(AUDIENCE);
+            let order = json!({"preset": "github", "claims": claims, "mutate": "flip_signature"});
+            let token = keeper.world.issuers().sign("github", &order);
+            let answered = keeper.call(exchange(&token));
+            (answered.status, answered.text)
+        };
+        let known = answer(GITHUB);
+        assert_eq!(known.0, 400, "{claims}");
+        assert_eq!(answer("https://issuer.example"), known, "{claims}");
+    }
+}
+
+#[test]
 fn u5_what_an_issuer_publishes_is_bounded_and_must_be_its_own() {
     let principals = format!(
         r#"
