@@ -328,7 +328,7 @@ fn who(principal: Option<&String>, credential: String, inbound: &Inbound<'_>) ->
     Who {
         principal: principal.cloned(),
         credential,
-        source_ip: inbound.source_ip.map(|ip| sanitised(ip, 45)),
+        source_ip: inbound.recorded_ip(),
         run: None,
     }
 }
