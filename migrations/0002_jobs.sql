@@ -116,8 +116,6 @@ CREATE TABLE idempotency_keys (
     PRIMARY KEY (owner, key)
 ) WITHOUT ROWID;
 
-CREATE INDEX idempotency_keys_by_run ON idempotency_keys (run);
-
 -- Upstream buckets besides the general one. `full_at` is when the bucket is full again, in Unix
 -- microseconds. Before `blocked_until` (Unix milliseconds) nothing may be drawn.
 CREATE TABLE buckets (
@@ -145,4 +143,3 @@ CREATE TABLE snapshots (
 ) WITHOUT ROWID;
 
 CREATE INDEX snapshots_by_zone ON snapshots (zone, taken_at);
-CREATE INDEX snapshots_given_up ON snapshots (job, deleted_at) WHERE deleted_at IS NOT NULL;

@@ -1665,13 +1665,35 @@ fn tokens_that_are_over_are_forgotten_by_the_tick() {
     };
     let before = count();
     keeper.advance_secs(3_600);
-    pollster::block_on(zonekeeper::gateway::reconcile(
-        &keeper.store,
-        &keeper.world,
-        keeper.now(),
-    ))
-    .unwrap();
+    pollster::block_on(keeper.store.forget_asset_jwts(keeper.now())).unwrap();
     assert!(count() < before, "its row is gone");
+}
+
+#[test]
+fn tokens_that_are_over_are_found_without_looking_at_the_others() {
+    let keeper = fresh();
+    let sqlite = keeper.database.sqlite();
+    let insert = |n: u16, expires_at: i64| {
+        sqlite.rows(&format!(
+            "INSERT INTO asset_jwts (hash, principal, key_id, account, expires_at) VALUES ('{n}', 'ci', 'k', 'a', {expires_at})"
+        ));
+    };
+    let now = keeper.now();
+    let forget = || {
+        let before = sqlite.work();
+        pollster::block_on(keeper.store.forget_asset_jwts(now)).unwrap();
+        sqlite.work() - before
+    };
+    (0..600).for_each(|n| insert(n, now.unix_ms()));
+    forget();
+    assert_eq!(sqlite.count("asset_jwts"), 100, "five hundred at a time");
+    forget();
+    assert_eq!(sqlite.count("asset_jwts"), 0);
+    insert(0, now.unix_ms() + 1);
+    let few = forget();
+    (1..600).for_each(|n| insert(n, now.unix_ms() + 1));
+    assert_eq!(forget(), few);
+    assert_eq!(sqlite.count("asset_jwts"), 600);
 }
 
 // Questions.

@@ -817,6 +817,23 @@ fn only_an_allow_can_be_used_up() {
 }
 
 #[test]
+fn e11_a_grant_that_opens_the_own_api_says_not_how_often() {
+    let own = GOOD.replace(
+        "[\"DNS Write\"]",
+        "[\"DNS Write\", \"Zonekeeper Jobs Run\"]",
+    );
+    assert!(messages(&own).is_empty());
+    for field in ["max_uses", "per_minute", "max_deletes_per_hour"] {
+        refuses(
+            &format!("{own}{field} = 5\n"),
+            &format!(
+                "line 11, grants[0].{field}: calls of /api/v1 are not counted, so a grant of \"Zonekeeper Jobs Run\" cannot say how often."
+            ),
+        );
+    }
+}
+
+#[test]
 fn names_that_do_not_exist_upstream_are_refused_where_they_first_occur() {
     const ID: &str = "0123456789abcdef0123456789abcdef";
     let text = format!(

@@ -42,6 +42,31 @@ fn u5_nothing_is_fetched_for_an_issuer_that_nobody_names() {
 }
 
 #[test]
+fn u5_a_token_that_anybody_could_write_does_not_tell_which_issuers_are_known() {
+    let keeper = keeper(&site_ci(MAIN));
+    let now = keeper.now().unix_ms() / 1_000;
+    for claims in [
+        json!({}),
+        json!({"exp": now - 60, "iat": now - 360}),
+        json!({"nbf": now + 61}),
+        json!({"exp": now + 90_000}),
+    ] {
+        let answer = |issuer: &str| {
+            let mut claims = claims.clone();
+            claims["iss"] = json!(issuer);
+            claims["aud"] = json!(AUDIENCE);
+            let order = json!({"preset": "github", "claims": claims, "mutate": "flip_signature"});
+            let token = keeper.world.issuers().sign("github", &order);
+            let answered = keeper.call(exchange(&token));
+            (answered.status, answered.text)
+        };
+        let known = answer(GITHUB);
+        assert_eq!(known.0, 400, "{claims}");
+        assert_eq!(answer("https://issuer.example"), known, "{claims}");
+    }
+}
+
+#[test]
 fn u5_what_an_issuer_publishes_is_bounded_and_must_be_its_own() {
     let principals = format!(
         r#"
@@ -151,11 +176,17 @@ fn u5_an_unknown_key_is_looked_for_once_a_minute_and_keys_are_fetched_once_for_a
     keeper.call(exchange(&stranger()));
     assert_eq!(fetches(), 2);
     keeper.advance_secs(1);
+    // The first isolate asked its object a second ago, the other one did not.
     for _ in 0..10 {
         keeper.call(exchange(&stranger()));
     }
+    assert_eq!(fetches(), 2);
+    for _ in 0..10 {
+        neighbour.call(exchange(&stranger()));
+    }
     assert_eq!(fetches(), 4);
     // An object that is started anew knows when it asked last.
+    keeper.advance_secs(5);
     issuers.evict();
     keeper.call(exchange(&stranger()));
     assert_eq!(fetches(), 4);

@@ -22,7 +22,7 @@ use support::keeper::{
 };
 use support::upstream::{Expected, delete, failure, get, list, patch, post, put, success};
 use zonekeeper::catalog::{Deprecation, Method, operations};
-use zonekeeper::gateway::{After, BodyFault, JUDGED_BODY_CAP, LockFault};
+use zonekeeper::gateway::{After, BodyFault, Gateway, JUDGED_BODY_CAP, LockFault};
 use zonekeeper::model::Timestamp;
 use zonekeeper::upstream::{Fault, Outcome};
 
@@ -1430,4 +1430,65 @@ fn a_refusal_that_cannot_be_stored_is_kept_for_the_batch() {
     assert!(keeper.audit().is_empty());
     keeper.write_down(&answered.after);
     assert_eq!(keeper.last_entry().decision, "deny");
+}
+
+#[test]
+fn e5_what_is_known_of_the_upstream_token_stands_until_cloudflare_says_otherwise() {
+    const ID: &str = "000000000000000000000000000000f1";
+    let keeper = Keeper::with(CONFIG);
+    let verify = || get("/user/tokens/verify");
+    let token = || get(format!("/user/tokens/{ID}"));
+    let own = || get(format!("/accounts/{ACME}/tokens/verify"));
+    let groups = |name: &str| {
+        let policy = json!({"effect": "allow", "permission_groups": [{"name": name}]});
+        success(&json!({"policies": [policy]}))
+    };
+    let warned = |answers: Vec<Expected>| {
+        for call in answers {
+            keeper.expect(call);
+        }
+        let snapshot = block_on(keeper.view.refresh(&keeper.store, keeper.now())).unwrap();
+        let gateway = Gateway {
+            settings: &keeper.settings,
+            view: &keeper.view,
+            store: &keeper.store,
+            world: &keeper.world,
+        };
+        let warnings = block_on(gateway.credential_warnings(&snapshot, keeper.now()));
+        keeper.world.check_script_is_used_up();
+        keeper.advance_secs(600);
+        !warnings.is_empty()
+    };
+    let id = success(&json!({"id": ID}));
+    let is_shown = || verify().answers(200, &*id);
+    let denied = |call: Expected| call.answers(403, failure(9109, "Unauthorized"));
+    let mints = |is_warned: bool| {
+        let answers = vec![is_shown(), token().answers(200, groups("API Tokens Write"))];
+        assert!(warned(answers) == is_warned);
+    };
+    mints(true);
+    // Cloudflare does not say.
+    for unsaid in [
+        verify().answers(429, failure(971, "wait")),
+        verify().fails(Fault::Deadline),
+        verify().answers(200, "<html>"),
+        verify().answers(200, success(&json!({}))),
+    ] {
+        assert!(warned(vec![unsaid]));
+    }
+    for unsaid in [
+        token().answers(429, failure(971, "wait")),
+        token().answers(200, success(&json!({"policies": null}))),
+    ] {
+        assert!(warned(vec![is_shown(), unsaid]));
+    }
+    let other = own().answers(429, failure(971, "wait"));
+    assert!(warned(vec![denied(verify()), other]));
+    // It says that there is nothing to see, or that all is well.
+    assert!(!warned(vec![denied(verify()), denied(own())]));
+    mints(true);
+    assert!(!warned(vec![is_shown(), denied(token())]));
+    mints(true);
+    let harmless = token().answers(200, groups("Zone Read"));
+    assert!(!warned(vec![is_shown(), harmless]));
 }

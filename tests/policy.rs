@@ -951,6 +951,21 @@ fn own_groups_open_the_own_api() {
 }
 
 #[test]
+fn e11_a_stored_grant_with_a_count_opens_nothing_of_the_own_api() {
+    for count in ["max_uses", "per_minute", "max_deletes_per_hour"] {
+        let text = format!(
+            "[[principals]]\nname = \"p\"\nkind = \"key\"\n[[grants]]\nname = \"g\"\nprincipals = [\"p\"]\neffect = \"allow\"\npermissions = [\"Zonekeeper Jobs Run\"]\n{count} = 5\n"
+        );
+        let policy = compile(&document(&text), &resolution()).unwrap();
+        let group = catalog::group_named("Zonekeeper Jobs Run").unwrap();
+        let now = Moment::at(NOW.parse().unwrap());
+        let decision = policy.may(policy.principal("p").unwrap(), group, &now);
+        assert_eq!(decision.reason, Reason::Unjudged, "{count}");
+        assert!(!decision.is_allowed(), "{count}");
+    }
+}
+
+#[test]
 fn the_gateway_is_told_when_it_must_look_closer() {
     let policy = policy();
     let ask = |who: &str, call: &str| {

@@ -8,6 +8,7 @@ use super::envelope::{read_body, success};
 use super::runs::shown;
 use super::serve::{Admitted, Call, change_refusal, store_refusal};
 use crate::audit::Action;
+use crate::config::document::Job;
 use crate::cron::Schedule;
 use crate::gateway::{Code, Gateway, Refusal, Reply};
 use crate::jobs::{Alarm, ParamsError, Platform, alarms, kind_of, limits_of, new_run_id, why_not};
@@ -55,13 +56,12 @@ impl<D: Database, P: Platform> Gateway<'_, D, P> {
         let state = self.store.begin_tick().await.map_err(failed)?;
         let document = &snapshot.config.document;
         let alarms = alarms(self.store, document, now).await.map_err(failed)?;
-        let names: Vec<&str> = document.jobs.iter().map(|job| job.name.as_str()).collect();
+        let is_asked = |job: &&Job| name.is_none_or(|name| name == job.name);
+        let jobs: Vec<&Job> = document.jobs.iter().filter(is_asked).collect();
+        let names: Vec<&str> = jobs.iter().map(|job| job.name.as_str()).collect();
         let last_runs = self.store.last_runs(&names).await.map_err(failed)?;
         let mut items = Vec::new();
-        for job in &document.jobs {
-            if name.is_some_and(|name| name != job.name) {
-                continue;
-            }
+        for job in jobs {
             let row = state.jobs.iter().find(|row| row.name == job.name);
             let next_run_at = job.schedule.as_deref().and_then(|expression| {
                 let schedule = Schedule::parse(expression, job.timezone.as_deref()).ok()?;

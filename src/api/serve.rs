@@ -150,7 +150,7 @@ impl<D: Database, W: Platform> Gateway<'_, D, W> {
 
     /// Steps 2 to 4.
     async fn admit(&self, call: &Call<'_>, route: &Route<'_>) -> Result<Admitted, (Who, Refusal)> {
-        let source_ip = call.inbound.source_ip.map(|ip| sanitised(ip, 45));
+        let source_ip = call.inbound.recorded_ip();
         let nobody = |credential: &str| Who {
             principal: None,
             credential: credential.to_owned(),
@@ -221,7 +221,7 @@ impl<D: Database, W: Platform> Gateway<'_, D, W> {
         };
         let decision = group_named(group).map(|group: GroupId| {
             let moment = Moment {
-                source_ip: call.inbound.source_ip.and_then(|ip| ip.trim().parse().ok()),
+                source_ip: call.inbound.address(),
                 zones: self.world,
                 ..Moment::at(now)
             };

@@ -42,6 +42,9 @@ impl Title<'_> {
     }
 }
 
+/// What may be named by its title.
+const TITLED: [&str; 2] = ["kv_namespace", "d1"];
+
 /// Whether a text has the form of an id: 32 hexadecimal digits, as D1 has them with hyphens.
 fn is_id(text: &str) -> bool {
     let digits = text.bytes().filter(|byte| *byte != b'-');
@@ -145,7 +148,9 @@ fn collect_titles<'d>(grant: &'d Grant, at: &At<'_>, titles: &mut Vec<Title<'d>>
     let at = at.key("workers");
     let at = at.key("bindings");
     for (index, binding) in bindings.into_iter().flatten().enumerate() {
-        if let Some((kind @ ("kv_namespace" | "d1"), title)) = binding.split_once(':') {
+        if let Some((kind, title)) = binding.split_once(':')
+            && TITLED.contains(&kind)
+        {
             add(kind, title, &at.item(index));
         }
     }
@@ -211,18 +216,23 @@ impl Resolution {
     }
 
     /// The ids of a resource that a grant for these accounts, or for every account, names by title;
-    /// what has no title, or is written as its id, stands for itself. None where only other accounts
-    /// have the title.
+    /// what has no title, or is written as its id, stands for itself. Empty where only other accounts
+    /// have the title; `None` where it was not looked up, so that nobody knows what it stands for.
     #[must_use]
-    pub fn ids_of(&self, kind: &str, text: &str, accounts: Option<&[AccountId]>) -> Vec<String> {
+    pub fn ids_of(
+        &self,
+        kind: &str,
+        text: &str,
+        accounts: Option<&[AccountId]>,
+    ) -> Option<Vec<String>> {
         match (self.resources.get(&format!("{kind}:{text}")), accounts) {
-            (None, _) => vec![text.to_owned()],
-            (Some(ids), None) => ids.values().cloned().collect(),
-            (Some(ids), Some(accounts)) => accounts
-                .iter()
-                .filter_map(|account| ids.get(&account.to_string()))
-                .cloned()
-                .collect(),
+            (None, _) if TITLED.contains(&kind) && !is_id(text) => None,
+            (None, _) => Some(vec![text.to_owned()]),
+            (Some(ids), None) => Some(ids.values().cloned().collect()),
+            (Some(ids), Some(accounts)) => {
+                let ids = accounts.iter().filter_map(|id| ids.get(&id.to_string()));
+                Some(ids.cloned().collect())
+            }
         }
     }
 

@@ -181,16 +181,16 @@ export async function enqueue(env, ids, delaySeconds) {
   return attempt(() => env.RUNS.sendBatch(messages));
 }
 
-// The zone's object, near where the location hint says.
-function zoneObject(env, zone) {
+// The object called `name` among those of the binding, near where the location hint says.
+function stub(env, binding, name) {
   const locationHint = env.ZONEKEEPER_LOCATION || undefined;
-  return env.ZONES.get(env.ZONES.idFromName(zone), { locationHint });
+  return env[binding].get(env[binding].idFromName(name), { locationHint });
 }
 
 /** Waits for the turn at a zone's records. Settles with `<fence> <ms waited>`, null when it did not come, or the error's text. */
 export async function lockZone(env, zone) {
   return attempt(async () => {
-    const answer = await zoneObject(env, zone).fetch("https://zone/lock", { method: "POST" });
+    const answer = await stub(env, "ZONES", zone).fetch("https://zone/lock", { method: "POST" });
     const text = await answer.text();
     return answer.ok ? text : answer.status === 503 ? null : `${answer.status} ${text}`;
   });
@@ -199,7 +199,7 @@ export async function lockZone(env, zone) {
 /** Gives a turn back. Settles with null or the error's text. */
 export async function unlockZone(env, zone, fence) {
   return attempt(async () => {
-    const answer = await zoneObject(env, zone).fetch("https://zone/unlock", { method: "POST", body: fence });
+    const answer = await stub(env, "ZONES", zone).fetch("https://zone/unlock", { method: "POST", body: fence });
     const text = await answer.text();
     return answer.ok ? null : `${answer.status} ${text}`;
   });
@@ -235,7 +235,9 @@ const ALGORITHMS = {
 };
 
 /** Whether a signature of `input` is by the key. Settles with true, false or the error's text. */
-export async function verifySignature(jwk, algorithm, signature, input) {
+export async function verifySignature(jwk, algorithm, shown, input) {
+  // What Rust shows is its own memory, which is reused as soon as anything else runs.
+  const signature = shown.slice();
   return attempt(async () => {
     const how = ALGORITHMS[algorithm];
     const key = await crypto.subtle.importKey("jwk", JSON.parse(jwk), how, false, ["verify"]);
@@ -247,9 +249,7 @@ export async function verifySignature(jwk, algorithm, signature, input) {
 export async function askObject(env, binding, name, question) {
   for (let tries = 0; tries < 2; tries += 1) {
     try {
-      const locationHint = env.ZONEKEEPER_LOCATION || undefined;
-      const stub = env[binding].get(env[binding].idFromName(name), { locationHint });
-      const response = await stub.fetch("https://object/", { method: "POST", body: question });
+      const response = await stub(env, binding, name).fetch("https://object/", { method: "POST", body: question });
       return await response.text();
     } catch (error) {
       // An object that is being moved is asked once more; one that has too much to do is left alone.

@@ -107,6 +107,9 @@ async fn scheduled(event: ScheduledEvent, env: Env, _context: ScheduleContext) {
     if let Err(error) = invocation.store.forget_logins(spent).await {
         console_error!("tick: forget logins: {error}");
     }
+    if let Err(error) = invocation.store.forget_asset_jwts(spent).await {
+        console_error!("tick: forget tokens of uploads: {error}");
+    }
     match invocation.engine().tick(now).await {
         Ok(done) if !done.is_quiet() => console_log!("tick: {done:?}"),
         Ok(_) => {}

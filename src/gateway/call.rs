@@ -106,7 +106,7 @@ impl<'a> Received<'a> {
                 Err(CredentialError::Missing) => "no credential".to_owned(),
                 Err(_) => "no usable credential".to_owned(),
             },
-            source_ip: self.source_ip(),
+            source_ip: self.inbound.recorded_ip(),
             run: None,
         }
     }
@@ -115,14 +115,10 @@ impl<'a> Received<'a> {
     pub(super) fn moment(&self, now: Timestamp) -> Moment<'a> {
         Moment {
             now,
-            source_ip: self.inbound.source_ip.and_then(|ip| ip.trim().parse().ok()),
+            source_ip: self.inbound.address(),
             zones: self.zones,
             used_up: &[],
         }
-    }
-
-    pub(super) fn source_ip(&self) -> Option<String> {
-        self.inbound.source_ip.map(|ip| judge::sanitised(ip, 45))
     }
 
     /// What is known of a call whose operation is not: its method and, cut short, its path.
@@ -221,7 +217,7 @@ impl<'a> Authenticated<'a> {
                 Some(_) => format!("an upload token of {}", self.caller.credential()),
                 None => self.caller.credential(),
             },
-            source_ip: self.received.source_ip(),
+            source_ip: self.received.inbound.recorded_ip(),
             run: None,
         }
     }

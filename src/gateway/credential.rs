@@ -31,8 +31,9 @@ const TOO_BROAD: &str =
     "the upstream token may do what no grant gives anybody; take those permission groups from it";
 
 impl<D: Database, W: World> Gateway<'_, D, W> {
-    /// Warnings about the upstream credential, asked anew every ten minutes at the most. A token that may not read
-    /// itself cannot mint others either, as that group reads too; then there is nothing to say.
+    /// Warnings about the upstream credential, asked anew every ten minutes at the most; where Cloudflare does not
+    /// say, what it said before stands. A token that may not read itself cannot mint others either, as that group
+    /// reads too; then there is nothing to say.
     pub async fn credential_warnings(
         &self,
         snapshot: &Snapshot,
@@ -41,8 +42,9 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
         if matches!(self.settings.credential, UpstreamCredential::Legacy { .. }) {
             return Vec::new();
         }
-        if self.view.credential_ask_due(now, ASKED_EVERY_MS) {
-            let groups = self.ask_for_groups().await;
+        if self.view.credential_ask_due(now, ASKED_EVERY_MS)
+            && let Ok(groups) = self.ask_for_groups().await
+        {
             self.view.learn_credential_groups(groups);
         }
         let Some(groups) = self.view.credential_groups() else {
@@ -64,37 +66,46 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
     }
 
     /// The permission groups of the upstream token; `None` where it may not be seen.
-    async fn ask_for_groups(&self) -> Option<BTreeSet<String>> {
+    async fn ask_for_groups(&self) -> Result<Option<BTreeSet<String>>, Unsaid> {
         let account = self.settings.own.as_ref().map(|own| own.account);
         let owners = std::iter::once("/user".to_owned())
             .chain(account.map(|account| format!("/accounts/{account}")));
         for owner in owners {
-            let verified = self.result_of(&format!("{owner}/tokens/verify")).await;
-            let Some(id) = verified.as_ref().and_then(|it| it.get("id")?.as_str()) else {
-                continue;
-            };
+            let verified = self.result_of(&format!("{owner}/tokens/verify")).await?;
+            let Some(verified) = verified else { continue };
+            let id = verified.get("id").and_then(Value::as_str).ok_or(Unsaid)?;
             let token = self.result_of(&format!("{owner}/tokens/{id}")).await?;
-            let policies = token.get("policies")?.as_array()?;
+            let Some(token) = token else { break };
+            let policies = token.get("policies").and_then(Value::as_array);
             let groups = policies
+                .ok_or(Unsaid)?
                 .iter()
                 .filter(|policy| policy.get("effect").and_then(Value::as_str) == Some("allow"))
                 .filter_map(|policy| policy.get("permission_groups")?.as_array())
                 .flatten()
                 .filter_map(|group| group.get("name")?.as_str().map(str::to_owned))
                 .collect();
-            return Some(groups);
+            return Ok(Some(groups));
         }
-        None
+        Ok(None)
     }
 
-    async fn result_of(&self, target: &str) -> Option<Value> {
-        let answer = self.read_upstream(target).await.ok()?;
-        let envelope = Envelope::parse(answer.body.as_deref()?)?;
-        let is_good = answer.head.status.is_success() && envelope.success == Some(true);
-        let result = envelope.result.filter(|_| is_good)?;
-        serde_json::from_str(result.get()).ok()
+    /// What is there; `None` where Cloudflare does not show it.
+    async fn result_of(&self, target: &str) -> Result<Option<Value>, Unsaid> {
+        let answer = self.read_upstream(target).await.map_err(|_| Unsaid)?;
+        let status = answer.head.status;
+        if matches!(status.as_u16(), 401 | 403 | 404) {
+            return Ok(None);
+        }
+        let envelope = answer.body.as_deref().and_then(Envelope::parse);
+        let said = envelope.filter(|it| status.is_success() && it.success == Some(true));
+        let result = said.and_then(|it| it.result).ok_or(Unsaid)?;
+        serde_json::from_str(result.get()).map_err(|_| Unsaid)
     }
 }
+
+/// Cloudflare could not be asked, or its answer says nothing of the token.
+struct Unsaid;
 
 /// Every group that some grant gives, or that opens an operation some grant names.
 fn given(document: &Document) -> GroupSet {

@@ -1,7 +1,10 @@
 //! A call as it arrived, before anything is believed.
 
+use std::net::IpAddr;
+
 use crate::catalog::Method;
 use crate::identity::{AccessHeaders, CredentialHeaders};
+use crate::model::sanitised;
 
 /// Request headers that are handed upstream; every other stays here. The credential is ours.
 pub const FORWARDED_HEADERS: &[&str] = &[
@@ -147,6 +150,18 @@ impl<'a> Inbound<'a> {
             }
         }
         inbound
+    }
+
+    /// The address Cloudflare reports, where it can be read.
+    #[must_use]
+    pub fn address(&self) -> Option<IpAddr> {
+        self.source_ip?.trim().parse().ok()
+    }
+
+    /// The address Cloudflare reports, as it is put on record.
+    #[must_use]
+    pub fn recorded_ip(&self) -> Option<String> {
+        self.source_ip.map(|ip| sanitised(ip, 45))
     }
 }
 

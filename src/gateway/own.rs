@@ -3,10 +3,12 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use sha2::{Digest as _, Sha256};
 
 use super::call::Authorized;
 use super::view::Caller;
 use crate::catalog::Operation;
+use crate::model::hex;
 
 /// A call that is answered here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,16 +143,9 @@ pub(super) fn membership(principal: &str, account: AccountItem) -> Membership {
 
 /// Thirty-two hexadecimal digits that stand for `text`: clients expect ids in that form.
 fn id_of(text: &str) -> String {
-    use sha2::Digest as _;
-    use std::fmt::Write as _;
-    let digest = sha2::Sha256::digest(text.as_bytes());
-    digest
-        .iter()
-        .take(16)
-        .fold(String::with_capacity(32), |mut id, byte| {
-            let _ = write!(id, "{byte:02x}");
-            id
-        })
+    let mut id = hex(&Sha256::digest(text.as_bytes()));
+    id.truncate(32);
+    id
 }
 
 #[cfg(test)]

@@ -25,7 +25,6 @@ pub struct Reconciled {
 /// 2. Every unknown outcome of the last day that can be read back is, and is settled when the
 ///    answer tells. Not before that age either: Cloudflare may still be at work on a call whose
 ///    answer was lost, so that what is not there yet may come. A call that is answered after step 1 settles itself.
-/// 3. Tokens for uploads that are over are forgotten.
 ///
 /// Harmless to repeat and to run twice at once: rows are inserted once or not at all.
 ///
@@ -60,7 +59,6 @@ pub async fn reconcile<D: Database, U: Client>(
             }
         }
     }
-    store.forget_asset_jwts(now).await?; // (3)
     Ok(done)
 }
 

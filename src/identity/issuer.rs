@@ -20,6 +20,8 @@ use crate::model::{Timestamp, WebUrl};
 pub const MAX_KEYS_AGE_MS: i64 = 300_000;
 /// How long a key that is not among those held is not looked for again: one minute.
 const UNKNOWN_KID_EVERY_MS: i64 = 60_000;
+/// How long an isolate does not ask an issuer's object for a key that its fresh copy has not.
+const ASKED_EVERY_MS: i64 = 5_000;
 /// How long an issuer that could not be reached is left alone.
 const RETRY_EVERY_MS: i64 = 10_000;
 /// Key sets an isolate holds at most; beyond that all are dropped.
@@ -403,13 +405,21 @@ pub trait Issuers {
     /// Why there are none, in words.
     async fn published(&self, source: &KeySource, kid: &str) -> Result<Published, String>;
 }
+/// A copy of an issuer's keys.
+#[derive(Debug, Clone)]
+struct Copied {
+    set: Rc<KeySet>,
+    fetched_at: Timestamp,
+    asked_at: Timestamp,
+}
 
 /// The keys an isolate holds. Plain values: no request waits for another's.
 #[derive(Debug, Default)]
-pub struct KeyRing(RefCell<BTreeMap<String, (Rc<KeySet>, Timestamp)>>);
+pub struct KeyRing(RefCell<BTreeMap<String, Copied>>);
 
 impl KeyRing {
-    /// The keys of `source`, asked for unless those held at `now` are fresh and have `kid`.
+    /// The keys of `source`, asked for unless those held at `now` are fresh and have `kid`, or were asked
+    /// for a moment ago: anybody can make a token that names a key nobody has.
     ///
     /// # Errors
     /// Why there are none, in words.
@@ -422,11 +432,12 @@ impl KeyRing {
     ) -> Result<Rc<KeySet>, String> {
         let name = source.name();
         let held = self.0.borrow().get(&name).cloned();
-        if let Some((set, fetched_at)) = held
-            && (0..MAX_KEYS_AGE_MS).contains(&now.ms_since(fetched_at))
-            && set.has(kid)
+        let within = |ms, at| (0..ms).contains(&now.ms_since(at));
+        if let Some(held) = held
+            && within(MAX_KEYS_AGE_MS, held.fetched_at)
+            && (held.set.has(kid) || within(ASKED_EVERY_MS, held.asked_at))
         {
-            return Ok(set);
+            return Ok(held.set);
         }
         let published = issuers.published(source, kid).await?;
         let set = Rc::new(published.set);
@@ -435,8 +446,12 @@ impl KeyRing {
             sets.clear();
         }
         // Counted from when the question was sent, so the copy is never taken for younger than it is.
-        let fetched_at = now.plus_ms(-published.age_ms.max(0));
-        sets.insert(name, (Rc::clone(&set), fetched_at));
+        let copied = Copied {
+            set: Rc::clone(&set),
+            fetched_at: now.plus_ms(-published.age_ms.max(0)),
+            asked_at: now,
+        };
+        sets.insert(name, copied);
         Ok(set)
     }
 }
@@ -533,6 +548,47 @@ mod tests {
             assert!(world.saved.borrow()[0].contains("\"tried_at\":1000000"));
             assert!(world.saved.borrow()[0].contains("\"set\":null"));
         }
+    }
+    /// An object that is asked, and whose keys are this old.
+    #[derive(Default)]
+    struct Object {
+        asked: Cell<u32>,
+        age_ms: Cell<i64>,
+    }
+
+    impl Issuers for Object {
+        async fn published(&self, _source: &KeySource, _kid: &str) -> Result<Published, String> {
+            self.asked.set(self.asked.get() + 1);
+            Ok(Published {
+                set: KeySet::parse(br#"{"keys":[{"kid":"a"}]}"#).unwrap(),
+                age_ms: self.age_ms.get(),
+            })
+        }
+    }
+
+    #[test]
+    fn u5_an_object_is_not_asked_again_at_once_for_a_key_that_nobody_has() {
+        let (ring, object) = (KeyRing::default(), Object::default());
+        let asked = |kid: &str, ms: i64| {
+            let now = Timestamp::from_unix_ms(1_000_000 + ms);
+            pollster::block_on(ring.keys(&object, &source(), kid, now)).unwrap();
+            object.asked.replace(0)
+        };
+        assert_eq!(asked("made-up", 0), 1);
+        for (kid, ms, times) in [
+            ("made-up", 0, 0),
+            ("another", 4_999, 0),
+            ("a", 5_000, 0),
+            ("made-up", 5_000, 1),
+            ("made-up", 9_999, 0),
+        ] {
+            assert_eq!(asked(kid, ms), times, "{kid} after {ms} ms");
+        }
+        // A copy that is too old is no answer.
+        object.age_ms.set(MAX_KEYS_AGE_MS - 1);
+        assert_eq!(asked("made-up", 10_000), 1);
+        assert_eq!(asked("made-up", 10_000), 0);
+        assert_eq!(asked("made-up", 10_001), 1);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::fmt;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::model::{Secret, Timestamp};
+use crate::model::{Secret, Timestamp, hex};
 
 /// Characters of a whole key.
 const KEY_LEN: usize = 40;
@@ -119,13 +119,7 @@ impl Key {
     /// that check it: 48 bits of id, 112 bits of secret.
     #[must_use]
     pub fn mint_legacy(random: &[u8; 20]) -> Self {
-        let mut text = String::with_capacity(KEY_LEN);
-        for byte in random {
-            for digit in [byte >> 4, byte & 15] {
-                text.push(char::from_digit(u32::from(digit), 16).unwrap_or('0'));
-            }
-        }
-        Self::from_own(text)
+        Self::from_own(hex(random))
     }
 
     fn from_own(text: String) -> Self {
@@ -191,13 +185,7 @@ impl Digest {
     /// Sixty-four lower-case hexadecimal digits.
     #[must_use]
     pub fn to_hex(&self) -> String {
-        self.0
-            .iter()
-            .fold(String::with_capacity(64), |mut text, byte| {
-                use fmt::Write as _;
-                let _ = write!(text, "{byte:02x}");
-                text
-            })
+        hex(&self.0)
     }
 
     /// Reads what [`Digest::to_hex`] wrote.

@@ -9,7 +9,7 @@ use super::claims::Claims;
 use crate::config::Provider;
 use crate::config::document::{OneOrMany, Principal};
 use crate::model::json::Json;
-use crate::model::{quoted, sanitised};
+use crate::model::{hex, quoted, sanitised};
 
 /// Events of GitHub that only somebody who may write to the repository can cause, or its schedule. Any
 /// other (`pull_request_target`, `issue_comment`, `workflow_run`, …) may be a stranger's doing, so a
@@ -180,14 +180,7 @@ pub fn rule_digest(principal: &Principal) -> String {
         principal.max_ttl_secs,
         claims,
     ]);
-    let digest = Sha256::digest(rule.to_string().as_bytes());
-    digest
-        .iter()
-        .fold(String::with_capacity(64), |mut text, byte| {
-            use std::fmt::Write as _;
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+    hex(&Sha256::digest(rule.to_string().as_bytes()))
 }
 
 /// The principal of a person with a verified login of Cloudflare Access: the first that names the

@@ -1,12 +1,11 @@
 //! A zone's records: read from the API, kept as a snapshot, summed up in one number.
 
 use sha2::{Digest as _, Sha256};
-use std::fmt::Write as _;
 
 use super::hands::{Reads, snapshot_key};
 use super::kind::Trouble;
 use crate::dns::Record;
-use crate::model::{RecordName, RecordPattern, ZoneId};
+use crate::model::{RecordName, RecordPattern, ZoneId, hex};
 use crate::store::Snapshot;
 
 /// Records on one page of the list. The API's own limit is far higher; an answer of ours may have
@@ -116,13 +115,6 @@ fn altered(snapshot: &Snapshot) -> Trouble {
         "The content of snapshot {} is not what was stored (yet).",
         snapshot.id
     ))
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 /// A sum over records that does not depend on their order or ids: the fingerprint of a set.

@@ -7,6 +7,7 @@ pub mod base64url;
 mod entry_id;
 mod field_path;
 pub mod form;
+mod hex;
 mod id;
 pub mod json;
 mod quoted;
@@ -21,6 +22,7 @@ mod web_url;
 
 pub use entry_id::{EntryId, EntryIds};
 pub use field_path::{At, FieldPath, Step};
+pub use hex::hex;
 pub use id::{AccountId, InvalidId, RunId, SnapshotId, ZoneId};
 pub use quoted::quoted;
 pub use record_name::{InvalidName, RecordName};

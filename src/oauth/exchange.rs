@@ -112,9 +112,10 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
     /// `POST /oauth/token`.
     ///
     /// 1. Anything but a POST of a well-formed request that carries no other credential is refused.
-    /// 2. The token has the one form an issuer gives it, and its issuer is one that a principal names:
-    ///    nothing is fetched for any other.
-    /// 3. It counts now and is signed by the one key of that name which the issuer publishes.
+    /// 2. The token has the one form an issuer gives it and counts now, and its issuer is one that a
+    ///    principal names: nothing is fetched for any other. What needs no key comes first, so that it
+    ///    tells nobody which issuers those are.
+    /// 3. It is signed by the one key of that name which the issuer publishes.
     /// 4. Exactly one principal has tokens with this audience and these claims; where there are several,
     ///    the caller must name one.
     /// 5. The token was never exchanged before. That, the key and the audit entry are stored in one
@@ -172,9 +173,11 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
         let form = |error| Refused::claims(ClaimsError::Form(error));
         let jws = Jws::parse(&request.subject_token).map_err(form)?;
         let claims = Claims::parse(&jws.payload).map_err(Refused::claims)?;
+        let lifetime = max_lifetime_secs(&claims);
+        let counts = claims.check_times(self.world.now(), lifetime);
+        counts.map_err(Refused::claims)?;
         let source = key_source(&*self.exchange_snapshot().await?, claims.issuer())
             .ok_or_else(|| Refused::token("no principal names the issuer of the token"))?; // (2)
-        let lifetime = max_lifetime_secs(&claims);
         let now = self.world.now();
         let ring = self.view.issuer_keys();
         let claims = prove(self.world, ring, &source, &jws, claims, lifetime, now).await?; // (3)
@@ -325,7 +328,7 @@ fn who(principal: Option<&String>, credential: String, inbound: &Inbound<'_>) ->
     Who {
         principal: principal.cloned(),
         credential,
-        source_ip: inbound.source_ip.map(|ip| sanitised(ip, 45)),
+        source_ip: inbound.recorded_ip(),
         run: None,
     }
 }

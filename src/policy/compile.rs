@@ -206,14 +206,12 @@ impl<'d> Compiler<'d> {
             workers: written
                 .workers
                 .as_ref()
-                .map(|workers| Box::new(WorkersMatcher::compile(workers, at, accounts))),
+                .map(|it| WorkersMatcher::compile(it, written.effect, at, accounts))
+                .map(Box::new),
             listed: Listed::compile(written, at, accounts).into(),
         };
         self.add_entries(&grant, number);
-        self.counts |= grant
-            .limits
-            .as_ref()
-            .is_some_and(|limits| !limits.counts.is_empty());
+        self.counts |= grant.is_counted();
         if grant.effect == Effect::Allow {
             let is_limited = grant.limits.is_some();
             for principal in &self.holders {

@@ -128,7 +128,8 @@ impl Policy {
         common.filter(|_| is_limited)
     }
 
-    /// Whether one of Zonekeeper's own groups is held, which open `/api/v1`. Scopes do not matter.
+    /// Whether one of Zonekeeper's own groups is held, which open `/api/v1`. Scopes do not matter. A grant
+    /// that says how often it may be used opens nothing here.
     #[must_use]
     pub fn may(&self, principal: PrincipalId, group: GroupId, moment: &Moment<'_>) -> Decision {
         let Some(principal) = self.entry(principal) else {
@@ -148,7 +149,11 @@ impl Policy {
         {
             for entry in self.index.entries(block) {
                 if let Some(grant) = self.grants.get(entry.grant as usize) {
-                    let verdict = grant.judge(via, Item::Unread, moment);
+                    let verdict = match grant.judge(via, Item::Unread, moment) {
+                        // Nobody counts calls of `/api/v1`.
+                        Verdict::Holds if grant.is_counted() => Verdict::Unjudged(Why::UsedUp),
+                        verdict => verdict,
+                    };
                     outcome.add(entry.effect(), entry.grant, verdict);
                 }
             }

@@ -161,6 +161,13 @@ impl Grant {
         self.not_after.is_some_and(|end| now >= end)
     }
 
+    /// Whether it says how often it may be used.
+    pub(super) fn is_counted(&self) -> bool {
+        self.limits
+            .as_ref()
+            .is_some_and(|limits| !limits.counts.is_empty())
+    }
+
     /// Whether nothing but its end limits it.
     pub(super) fn is_plain(&self) -> bool {
         self.families.is_empty() && self.limits.is_none()

@@ -2,7 +2,7 @@
 
 use crate::catalog::Family;
 use crate::config::Resolution;
-use crate::config::document;
+use crate::config::document::{self, Effect};
 use crate::model::AccountId;
 
 use super::grant::{Verdict, Why};
@@ -34,8 +34,8 @@ impl Thing {
 #[derive(Debug)]
 pub(super) struct Listed {
     pub(super) family: Family,
-    /// Whether no name is written, so that any is meant. A title may be written that stands for
-    /// nothing: then none is.
+    /// Whether any is meant: no name is written, or one that may be any. A title may be written that
+    /// stands for nothing: then none is.
     is_any_name: bool,
     pub(super) names: Box<[Box<str>]>,
     /// Keys within a namespace; empty: any key.
@@ -43,7 +43,8 @@ pub(super) struct Listed {
 }
 
 impl Listed {
-    /// The lists of a grant. A namespace's title stands for the ids it had when it was applied.
+    /// The lists of a grant. A namespace's title stands for the ids it had when it was applied. One that was
+    /// not looked up then may be any: an allow does not mean it, any other grant all of them.
     pub(super) fn compile(
         written: &document::Grant,
         resolution: &Resolution,
@@ -58,11 +59,18 @@ impl Listed {
             })
         };
         let kv = written.kv.as_ref().map(|kv| {
-            let ids = |title: &String| resolution.ids_of("kv_namespace", title, accounts);
+            let mut is_any_name = kv.namespaces.is_empty();
+            let mut names = Vec::new();
+            for title in &kv.namespaces {
+                match resolution.ids_of("kv_namespace", title, accounts) {
+                    Some(ids) => names.extend(ids.into_iter().map(Into::into)),
+                    None => is_any_name |= written.effect != Effect::Allow,
+                }
+            }
             Self {
                 family: Family::Kv,
-                is_any_name: kv.namespaces.is_empty(),
-                names: kv.namespaces.iter().flat_map(ids).map(Into::into).collect(),
+                is_any_name,
+                names: names.into(),
                 keys: kv.keys.iter().map(|key| key.as_str().into()).collect(),
             }
         });

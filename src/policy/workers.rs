@@ -197,9 +197,11 @@ pub(super) struct WorkersMatcher {
 }
 
 impl WorkersMatcher {
-    /// Resources are named by id or title; a title stands for the ids it had when it was applied.
+    /// Resources are named by id or title; a title stands for the ids it had when it was applied. One that
+    /// was not looked up then may be anything: an allow does not mean it, any other grant all of its kind.
     pub(super) fn compile(
         written: &document::WorkersCondition,
+        effect: Effect,
         resolution: &Resolution,
         accounts: Option<&[AccountId]>,
     ) -> Self {
@@ -209,12 +211,13 @@ impl WorkersMatcher {
             for binding in bindings {
                 match binding.split_once(':') {
                     None => found.push((binding.as_str().into(), None)),
-                    Some((kind, resource)) => found.extend(
-                        resolution
-                            .ids_of(kind, resource, accounts)
-                            .into_iter()
-                            .map(|id| (kind.into(), Some(id.into()))),
-                    ),
+                    Some((kind, resource)) => match resolution.ids_of(kind, resource, accounts) {
+                        Some(ids) => {
+                            found.extend(ids.into_iter().map(|id| (kind.into(), Some(id.into()))));
+                        }
+                        None if effect == Effect::Allow => {}
+                        None => found.push((kind.into(), None)),
+                    },
                 }
             }
             found.into()

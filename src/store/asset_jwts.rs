@@ -1,6 +1,7 @@
 //! Tokens Cloudflare gave callers for the files of an upload. Only their hashes have a way in.
 
 use super::database::row;
+use super::logins::FORGET_AT_ONCE;
 use super::{Database, Statement, Store, StoreError};
 use crate::identity::{Digest, KeyId};
 use crate::model::{AccountId, Timestamp};
@@ -12,8 +13,9 @@ const REMEMBER: &str = "INSERT INTO asset_jwts (hash, principal, key_id, account
      account = excluded.account, script = excluded.script, expires_at = excluded.expires_at";
 /// Binds: hash, time in Unix ms.
 const BY_HASH: &str = "SELECT * FROM asset_jwts WHERE hash = ?1 AND expires_at > ?2";
-/// Binds: time in Unix ms.
-const FORGET: &str = "DELETE FROM asset_jwts WHERE expires_at <= ?1";
+/// Binds: time in Unix ms, how many at the most.
+const FORGET: &str = "DELETE FROM asset_jwts WHERE hash IN \
+     (SELECT hash FROM asset_jwts WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2)";
 
 /// Whose a token for the files of an upload is, and what it is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,13 +82,16 @@ impl<D: Database> Store<D> {
         }))
     }
 
-    /// Forgets the tokens that are over at `now`. One statement; harmless to repeat.
+    /// Forgets tokens that are over at `now`, up to five hundred. One statement; harmless to repeat.
     ///
     /// # Errors
     /// [`StoreError`] when the database failed.
     pub async fn forget_asset_jwts(&self, now: Timestamp) -> Result<(), StoreError> {
         self.database
-            .batch(vec![Statement::new(FORGET, vec![now.unix_ms().into()])])
+            .batch(vec![Statement::new(
+                FORGET,
+                vec![now.unix_ms().into(), FORGET_AT_ONCE.into()],
+            )])
             .await
             .map(drop)
     }

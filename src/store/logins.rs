@@ -25,7 +25,7 @@ const TOKENS_KEPT_MS: i64 = 600_000;
 /// How long after its end a key of a token can still be listed: a day.
 const KEYS_KEPT_MS: i64 = 86_400_000;
 /// Rows of each kind deleted at a time.
-const FORGET_AT_ONCE: i64 = 500;
+pub(super) const FORGET_AT_ONCE: i64 = 500;
 
 impl<D: Database> Store<D> {
     /// Records the key that a token was exchanged for, that the token is spent, and the event that tells

@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::model::form::{Form, FormError};
 use crate::model::json::{Json, JsonError, parse};
-use crate::model::quoted;
+use crate::model::{hex, quoted};
 
 /// Most bytes of the metadata: the rest of an upload is files.
 const MAX_METADATA: usize = 1024 * 1024;
@@ -156,14 +156,7 @@ impl Upload {
 /// The SHA-256 of some bytes, in hexadecimal.
 #[must_use]
 pub fn digest(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    Sha256::digest(bytes)
-        .iter()
-        .fold(String::new(), |mut text, byte| {
-            // Writing to a `String` cannot fail.
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+    hex(&Sha256::digest(bytes))
 }
 
 /// Whether a part is one value of the metadata called `root`.

@@ -30,10 +30,11 @@ pub(crate) const ACCOUNTS: [(&str, &str); 3] = [
 ];
 
 /// Titles of resources with the account that has each and its id there.
-pub(crate) const TITLES: [(&str, &str, &str); 3] = [
+pub(crate) const TITLES: [(&str, &str, &str); 4] = [
     ("kv_namespace:site-cache", "Acme", "kv-of-acme"),
     ("kv_namespace:site-cache", "Other", "kv-of-other"),
     ("kv_namespace:other-cache", "Other", "kv-of-other-2"),
+    ("d1:production", "Acme", "d1-of-acme"),
 ];
 
 /// What the names of any document stand for.

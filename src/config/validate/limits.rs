@@ -1,6 +1,7 @@
 //! The conditions of a grant.
 
 use super::{Check, syntax};
+use crate::catalog;
 use crate::config::document::{
     DnsCondition, Effect, Grant, HoursCondition, PurgeCondition, WorkersCondition,
 };
@@ -94,12 +95,21 @@ impl Check<'_> {
         if let Some(hours) = &grant.hours {
             self.hours(&at.key("hours"), hours);
         }
+        let is_own = |name: &&String| catalog::group_named(name).is_some_and(catalog::is_own_group);
+        let own = grant.permissions.iter().find(is_own);
         for (field, limit) in [
             ("max_uses", grant.max_uses),
             ("per_minute", grant.per_minute),
             ("max_deletes_per_hour", grant.max_deletes_per_hour),
         ] {
             self.at_least_one(&at.key(field), limit);
+            if let (Some(own), Some(_)) = (own, limit) {
+                let message = format!(
+                    "calls of /api/v1 are not counted, so a grant of {} cannot say how often.",
+                    quoted(own)
+                );
+                self.problem(&at.key(field), message);
+            }
             let effect = match grant.effect {
                 Effect::Allow => continue,
                 Effect::Deny => "deny",

@@ -11,8 +11,8 @@ use super::zones::{check_zone, find_zones};
 use crate::catalog::Method;
 use crate::jobs::hands::{Hands, snapshot_key};
 use crate::jobs::kind::{JobKind, KindInfo, ParamsError, Plan, Sample, Task, Trouble, read_params};
-use crate::jobs::records::{MAX_PAGES, PER_PAGE, hex, load_snapshot, read_page, too_many};
-use crate::model::{SnapshotId, ZoneId};
+use crate::jobs::records::{MAX_PAGES, PER_PAGE, load_snapshot, read_page, too_many};
+use crate::model::{SnapshotId, ZoneId, hex};
 use crate::run::{NewStep, Stage, Work};
 use crate::store::Snapshot;
 

@@ -311,8 +311,9 @@ pub(super) const PHASES: &[&str] = &[
     "http_request_new",
 ];
 pub(super) const LISTS: &[&str] = &["blocked", "allowed"];
-pub(super) const NAMESPACES: &[&str] = &["site-cache", "other-cache", "kv-of-acme", "kv-3"];
-pub(super) const NAMESPACE_IDS: &[&str] = &["kv-of-acme", "kv-of-other", "kv-of-other-2", "kv-3"];
+const KV_ID: &str = "0123456789abcdef0123456789abcdef";
+pub(super) const NAMESPACES: &[&str] = &["site-cache", "other-cache", "no-such-cache", KV_ID];
+pub(super) const NAMESPACE_IDS: &[&str] = &["kv-of-acme", "kv-of-other", "kv-of-other-2", KV_ID];
 pub(super) const KEYS: &[&str] = &["page-*", "index", "*"];
 pub(super) const ASKED_KEYS: &[&str] = &["page-1", "index", "index2"];
 pub(super) const BUCKETS: &[&str] = &["assets", "backups"];

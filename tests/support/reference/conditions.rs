@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use chrono::{DateTime, Datelike, Timelike};
 use chrono_tz::Tz;
 use zonekeeper::catalog::{self, Family, GroupId};
-use zonekeeper::config::document::{DnsCondition, Grant, HoursCondition};
+use zonekeeper::config::document::{DnsCondition, Effect, Grant, HoursCondition};
 use zonekeeper::model::Timestamp;
 
 use super::{Call, Item, Named, Notice, Reference, Says, Way, What, names, purge, workers};
@@ -128,11 +128,19 @@ impl Reference<'_> {
     }
 
     /// Whether `written`, an id or a title, means the resource of this id: a title means what has it
-    /// in an account of the grant.
+    /// in an account of the grant. Nobody knows what a title means that was not looked up.
     pub(super) fn is_resource(&self, grant: &Grant, kind: &str, written: &str, id: &str) -> bool {
         let titled = self.resolution.resources.get(&format!("{kind}:{written}"));
         let Some(titled) = titled else {
-            return written == id;
+            let has_title = kind == "kv_namespace" || kind == "d1";
+            let digits = written.replace('-', "");
+            let is_id =
+                digits.len() == 32 && digits.chars().all(|it| "0123456789abcdef".contains(it));
+            return if is_id || !has_title {
+                written == id
+            } else {
+                grant.effect != Effect::Allow
+            };
         };
         titled.iter().any(|(account, own)| {
             let reaches = |text: &String| {
