@@ -535,6 +535,34 @@ fn e3_a_turn_whose_write_may_still_be_under_way_is_kept_until_it_ends_by_itself(
 }
 
 #[test]
+fn e3_a_deletion_does_not_wait_for_its_callers_body() {
+    let gate = gate();
+    let id = made(&gate, &challenge("a"));
+    let line = format!("DELETE {}/{id}", records(COM));
+    assert_eq!(gate.call("admin", &line, &json!({"a": 1})).status, 200);
+    assert_eq!(gate.last_body(), "");
+}
+
+#[test]
+fn e3_no_look_begins_that_could_not_be_acted_upon() {
+    let gate = gate();
+    let ids: Vec<Value> = ["a", "b", "c"]
+        .map(|label| json!({"id": made(&gate, &challenge(label))}))
+        .into();
+    let outside = gate.harness.outside.clone();
+    let late = move || outside.clock.advance_ms(14_001);
+    gate.harness
+        .outside
+        .injector
+        .before("upstream: GET", 1, late);
+    let sent = gate.ledger().len();
+    let line = format!("POST {}/batch", records(COM));
+    let got = gate.call("acme", &line, &json!({ "deletes": ids }));
+    assert_eq!(got.refused(), (503, 20080), "{}", got.text);
+    assert_eq!(gate.ledger().len(), sent + 1);
+}
+
+#[test]
 fn e3_a_look_that_took_too_long_is_not_acted_upon() {
     let gate = gate();
     let id = made(&gate, &challenge("a"));

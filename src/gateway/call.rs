@@ -3,6 +3,7 @@
 //! Each step takes the one before and can refuse; [`Authorized`] is the only one that can be
 //! executed, and only a decision of the policy makes it.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use super::asset_jwt;
@@ -68,7 +69,7 @@ pub(super) struct Targeted<'a> {
     /// Until when it must be sent, where it is its turn at the records of the zone.
     pub(super) send_by: Option<Timestamp>,
     /// Calls made upstream before it was decided.
-    pub(super) upstream_calls: u32,
+    pub(super) upstream_calls: Cell<u32>,
 }
 
 /// A call the policy allows.
@@ -207,7 +208,7 @@ impl<'a> Authenticated<'a> {
             edits: None,
             upload: None,
             send_by: None,
-            upstream_calls: 0,
+            upstream_calls: Cell::default(),
         })
     }
 
@@ -283,6 +284,20 @@ impl Targeted<'_> {
     pub(super) fn may_be_allowed(&self) -> bool {
         let request = self.request(self.named.facts(), self.call.received.arrived);
         self.policy().decide(&request).is_allowed()
+    }
+
+    /// Whether it may still be sent, where it is its turn at the records of the zone.
+    ///
+    /// # Errors
+    /// [`Refusal`] when its turn is as good as over.
+    pub(super) fn check_turn(&self, now: Timestamp) -> Result<(), Refusal> {
+        if self.send_by.is_none_or(|send_by| now <= send_by) {
+            return Ok(());
+        }
+        Err(Refusal::new(
+            Code::StoreUnavailable,
+            "It took too long to look the records up, so nothing was sent to Cloudflare; try again.",
+        ))
     }
 
     /// Whether it is about DNS records.
@@ -425,7 +440,7 @@ impl Targeted<'_> {
             what: self.what(),
             decision: "deny",
             grant: None,
-            upstream_calls: self.upstream_calls,
+            upstream_calls: self.upstream_calls.get(),
         })
     }
 }

@@ -11,6 +11,7 @@ use crate::audit::Event;
 use crate::catalog::Judged;
 use crate::model::{Timestamp, ZoneId};
 use crate::store::Database;
+use crate::upstream::Exchange;
 
 impl<D: Database, W: World> Gateway<'_, D, W> {
     /// `PATCH /client/v4/zones/{zone_id}/dns_records/{dns_record_id}` and every other proxied call.
@@ -181,17 +182,31 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
     /// The zone's name, asked of Cloudflare once if need be.
     pub(super) async fn zone_name(
         &self,
-        snapshot: &Snapshot,
+        call: &Targeted<'_>,
         zone: ZoneId,
+    ) -> Result<String, Refusal> {
+        let mut calls = call.upstream_calls.get();
+        let name = self.zone_name_in(call, zone, &mut calls).await;
+        call.upstream_calls.set(calls);
+        name
+    }
+
+    /// The same while the call is carried out.
+    pub(super) async fn zone_name_in(
+        &self,
+        call: &Targeted<'_>,
+        zone: ZoneId,
+        calls: &mut u32,
     ) -> Result<String, Refusal> {
         #[derive(serde::Deserialize)]
         struct Named {
             name: String,
         }
-        if let Some(name) = self.known_zone_name(snapshot, zone) {
+        if let Some(name) = self.known_zone_name(&call.call.snapshot, zone) {
             return Ok(name);
         }
-        let answer = self.read_upstream(&format!("/zones/{zone}")).await?;
+        let exchange = Exchange::get(format!("/zones/{zone}"));
+        let answer = self.exchange(&exchange, calls).await?;
         let name = answer
             .body
             .as_deref()
