@@ -56,6 +56,8 @@ pub(super) struct Targeted<'a> {
     pub(super) resources: Vec<Resource>,
     pub(super) zone: Option<ZoneId>,
     pub(super) judgement: Option<Judgement>,
+    /// Whether some grant's conditions looked at the body when it was judged, and so written again.
+    pub(super) was_conditioned: bool,
     pub(super) attached: Attached,
     /// What the path names of a product, where that says all that policy has to know.
     pub(super) named: OwnedFacts,
@@ -203,6 +205,7 @@ impl<'a> Authenticated<'a> {
             resources,
             zone,
             judgement: None,
+            was_conditioned: false,
             attached: Attached::default(),
             action,
             edits: None,
@@ -280,6 +283,11 @@ impl Targeted<'_> {
             .reads_body(&self.request(self.named.facts(), self.call.received.arrived))
     }
 
+    /// Whether a body that was judged would be written as it was if `policy` were asked `request`.
+    pub(super) fn reads_as_before(&self, policy: &Policy, request: &Request<'_>) -> bool {
+        self.judgement.is_none() || policy.reads_body(request) == self.was_conditioned
+    }
+
     /// Whether some grant opens the call, as far as that can be told without its body.
     pub(super) fn may_be_allowed(&self) -> bool {
         let request = self.request(self.named.facts(), self.call.received.arrived);
@@ -349,6 +357,7 @@ impl Targeted<'_> {
         self.action = judgement.action.clone();
         self.judgement = Some(judgement);
         self.attached = attached;
+        self.was_conditioned = self.is_conditioned();
         self
     }
 
@@ -356,10 +365,8 @@ impl Targeted<'_> {
     pub(super) fn judged(&self) -> Option<Judged> {
         match self.checked.resolved.as_ref()?.operation.body() {
             BodyClass::Judge(Judged::Unjudgeable) | BodyClass::Pass => None,
-            // Up to 100 MB, which is not read unless a grant is about keys or counts deletions.
-            BodyClass::Judge(Judged::KvBulk)
-                if !self.is_conditioned() && !self.policy().counts_uses() =>
-            {
+            // Up to 100 MB, which is not read unless a grant is about keys or counts what it deletes.
+            BodyClass::Judge(Judged::KvBulk) if !self.is_conditioned() && !self.counts_listed() => {
                 None
             }
             BodyClass::Judge(judged) => Some(judged),

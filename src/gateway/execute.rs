@@ -368,14 +368,18 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
             ..request
         };
         // A condition that was not there when the body was read would have had it written otherwise.
-        let reads_as_before = call.call.judgement.is_none()
-            || snapshot.policy.reads_body(&request) == call.call.is_conditioned();
-        if reads_as_before
-            && self
-                .rule(&call.call, &snapshot.policy, caller.principal, now)
-                .plan
-                .is_some()
-        {
+        let reads_as_before = call.call.reads_as_before(&snapshot.policy, &request);
+        let (policy, principal) = (&snapshot.policy, caller.principal);
+        let plan = self.rule(&call.call, policy, principal, now).plan;
+        // What was used, and what is used up, is that of the configuration it was decided by.
+        let counts_as_before = |plan: &Plan| {
+            snapshot.version == authenticated.snapshot.version
+                || (call.call.used_up.is_empty()
+                    && self
+                        .counted(&call.call, plan, policy, principal, now)
+                        .is_empty())
+        };
+        if reads_as_before && plan.as_ref().is_some_and(counts_as_before) {
             return Ok(());
         }
         Err(Refusal::new(

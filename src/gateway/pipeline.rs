@@ -3,12 +3,14 @@
 use super::call::{Authenticated, Received, Step, Stopped, Targeted, store_unavailable};
 use super::deps::{After, BodyFault, Finished, Gateway, Reply, World};
 use super::inbound::{Inbound, Verb};
-use super::judge::{self, Attached, JUDGED_BODY_CAP, Judgement};
+use super::judge::{self, Attached, JUDGED_BODY_CAP, Judgement, OwnedFacts};
 use super::refusal::{Code, Refusal};
 use super::target::RawTarget;
+use super::uses::uncounted;
 use super::view::Snapshot;
 use crate::audit::Event;
 use crate::catalog::Judged;
+use crate::model::json::Json;
 use crate::model::{Timestamp, ZoneId};
 use crate::store::Database;
 use crate::upstream::Exchange;
@@ -111,6 +113,7 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
     pub(super) async fn target<'a>(&self, call: Authenticated<'a>) -> Step<Targeted<'a>> {
         let call = self.look_up_phase(call.target()?).await?;
         let Some(judged) = call.judged() else {
+            let call = self.read_listed(call).await?;
             return self.look_up_hosts(call).await;
         };
         // An upload can be large, and is not read for whom no grant could let it through.
@@ -131,12 +134,34 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
         if judge::is_of_worker(judged) {
             return self.judge_worker(call, judged).await;
         }
-        judge::check_content_type(call.call.received.inbound.content_type)?;
-        let json = judge::read_json(&self.body(call, JUDGED_BODY_CAP).await?)?;
+        let json = self.json_body(call).await?;
         let zone = self.judged_zone(call).await?;
         let zone_name = zone.as_ref().map(|(name, _)| name.as_str());
         let holds_own = zone.as_ref().is_some_and(|(_, holds_own)| *holds_own);
         call.judge(judged, json, zone_name, holds_own)
+    }
+
+    /// Reads a body that matters only for how much it deletes. It is sent as it was read.
+    async fn read_listed<'a>(&self, call: Targeted<'a>) -> Step<Targeted<'a>> {
+        if !call.counts_listed() {
+            return Ok(call);
+        }
+        match self.json_body(&call).await {
+            Ok(body) => {
+                let judgement = Judgement::of(body, OwnedFacts::None, call.action.clone());
+                Ok(call.with((judgement, Attached::default())))
+            }
+            Err(refusal) => Err(call.stop(refusal)),
+        }
+    }
+
+    async fn json_body(&self, call: &Targeted<'_>) -> Result<Json, Refusal> {
+        judge::check_content_type(call.call.received.inbound.content_type)?;
+        let bytes = self.body(call, JUDGED_BODY_CAP).await?;
+        if bytes.is_empty() && call.counts_listed() {
+            return Err(uncounted(call));
+        }
+        judge::read_json(&bytes)
     }
 
     /// The body of the call, at most `cap` bytes of it.

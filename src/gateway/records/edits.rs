@@ -184,21 +184,16 @@ impl Edits {
             .unwrap_or_else(|| policy.decide(request))
     }
 
-    /// The grants that allow some of it and count how often they are used.
-    pub(in crate::gateway) fn counted(
+    /// Adds the grants that allow some of it and count how often they are used.
+    pub(in crate::gateway) fn count(
         &self,
         policy: &Policy,
         request: &Request<'_>,
-    ) -> Vec<(GrantId, Counts)> {
-        let mut found: Vec<(GrantId, Counts)> = Vec::new();
+        found: &mut Vec<(GrantId, Counts)>,
+    ) {
         for edit in &self.list {
-            for one in policy.counted(&self.question(edit, request)) {
-                if !found.iter().any(|(known, _)| *known == one.0) {
-                    found.push(one);
-                }
-            }
+            policy.count(&self.question(edit, request), found);
         }
-        found
     }
 
     fn question<'r>(&'r self, edit: &'r Edit, request: &Request<'r>) -> Request<'r> {
