@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use simulator::{ZONE_COM_ID as COM, ZONE_NET_ID as NET};
 use support::gate::{Gate, Got};
 use support::lab::injector::Fault;
+use support::zone::{made, records};
 
 const CONFIG: &str = r#"
 principals = [{ name = "acme", kind = "key" }, { name = "admin", kind = "key" }, { name = "named", kind = "key" }]
@@ -54,15 +55,6 @@ fn form(file: &str, proxied: &str) -> String {
 fn import(gate: &Gate, who: &str, zone: &str, file: &str) -> Got {
     let line = format!("POST /zones/{zone}/dns_records/import");
     gate.call_with(who, &line, FORM, form(file, "false").as_bytes())
-}
-
-fn records(zone: &str) -> String {
-    format!("/zones/{zone}/dns_records")
-}
-
-fn made(gate: &Gate, record: &Value) -> String {
-    let made = gate.by_hand(&format!("POST {}", records(COM)), record);
-    made["id"].as_str().unwrap().to_owned()
 }
 
 #[test]

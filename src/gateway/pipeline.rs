@@ -24,7 +24,7 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
     ///    such and is denied unless a grant names it. Read the body where policy has to: 400 if it
     ///    is malformed, 413 if too large, 408 if too slow.
     /// 4. Decide: a denial is 403 and names the rule, as is a missing approval. A write of DNS records
-    ///    by id or in bulk waits for its turn before that (503 if that does not come), and where anything
+    ///    by id or in a batch waits for its turn before that (503 if that does not come), and where anything
     ///    depends on the records they are looked up (502 if that fails). A grant that counts is used once:
     ///    403 when it is used up, 429 when it was used too often lately.
     /// 5. Record the intent of a write, send, record the outcome. A write of unknown outcome is 502
