@@ -115,7 +115,7 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
         if call.call.verb.method == Method::Post || !self.may_hold_own(&call) {
             return Ok(call);
         }
-        let found = match self.found(&call.checked.path).await {
+        let found = match self.found(&call, &call.checked.path).await {
             Ok(found) => found,
             Err(refusal) => return Err(call.stop(refusal)),
         };
