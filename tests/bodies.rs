@@ -177,6 +177,7 @@ fn check_refused(keeper: &Keeper, request: Ask, expected: (u16, u64), reads: u32
     assert_eq!(answered.refused(), expected, "{}", answered.text);
     assert_eq!(keeper.world.calls(), calls + reads, "{}", answered.text);
     assert_eq!(keeper.audit().len(), rows + 1, "{}", answered.text);
+    assert_eq!(keeper.last_entry().upstream_calls, Some(reads));
     answered
 }
 
@@ -190,6 +191,7 @@ fn check_passes(keeper: &Keeper, request: Ask, calls: u32) -> Answered {
         answered.text
     );
     assert_eq!(keeper.world.calls(), before + calls);
+    assert_eq!(keeper.last_entry().upstream_calls, Some(calls));
     answered
 }
 

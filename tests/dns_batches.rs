@@ -14,6 +14,7 @@ mod support;
 use serde_json::{Value, json};
 use simulator::{ZONE_COM_ID as COM, ZONE_NET_ID as NET};
 use support::gate::{Gate, Got};
+use support::zone::{a, challenge, check_denied, made, records};
 
 const CONFIG: &str = r#"
 principals = [
@@ -51,42 +52,6 @@ zones = ["example.com"]
 
 fn gate() -> Gate {
     Gate::new(CONFIG, &[])
-}
-
-fn records(zone: &str) -> String {
-    format!("/zones/{zone}/dns_records")
-}
-
-/// Makes a record past the gateway: its id.
-fn made(gate: &Gate, record: &Value) -> String {
-    let made = gate.by_hand(&format!("POST {}", records(COM)), record);
-    made["id"].as_str().unwrap().to_owned()
-}
-
-fn challenge(label: &str) -> Value {
-    json!({"type": "TXT", "name": format!("_acme-challenge.{label}.example.com"), "content": format!("\"{label}\""), "ttl": 60})
-}
-
-fn a(name: &str, content: &str) -> Value {
-    json!({"type": "A", "name": name, "content": content, "ttl": 300})
-}
-
-/// The zone's records, without what nobody decides.
-fn zone(gate: &Gate) -> Vec<String> {
-    gate.harness.records(COM)
-}
-
-/// The call is refused as denied, and nothing is sent but look-ups.
-#[track_caller]
-fn check_denied(gate: &Gate, principal: &str, line: &str, body: &Value) -> Got {
-    let (before, sent) = (zone(gate), gate.writes());
-    let got = gate.call(principal, line, body);
-    assert_eq!(got.refused(), (403, 20020), "{line} {body}: {}", got.text);
-    assert_eq!(gate.writes(), sent, "{line} {body}");
-    assert_eq!(zone(gate), before);
-    let entry = gate.last_entry();
-    assert_eq!((entry.decision.as_str(), entry.status), ("deny", Some(403)));
-    got
 }
 
 fn batch(gate: &Gate, principal: &str, body: &Value) -> Got {

@@ -13,6 +13,8 @@ mod support;
 use serde_json::{Value, json};
 use simulator::{ZONE_COM_ID as COM, ZONE_NET_ID as NET};
 use support::gate::{Gate, Got};
+use support::lab::injector::Fault;
+use support::zone::{made, records};
 
 const CONFIG: &str = r#"
 principals = [{ name = "acme", kind = "key" }, { name = "admin", kind = "key" }, { name = "named", kind = "key" }]
@@ -53,15 +55,6 @@ fn form(file: &str, proxied: &str) -> String {
 fn import(gate: &Gate, who: &str, zone: &str, file: &str) -> Got {
     let line = format!("POST /zones/{zone}/dns_records/import");
     gate.call_with(who, &line, FORM, form(file, "false").as_bytes())
-}
-
-fn records(zone: &str) -> String {
-    format!("/zones/{zone}/dns_records")
-}
-
-fn made(gate: &Gate, record: &Value) -> String {
-    let made = gate.by_hand(&format!("POST {}", records(COM)), record);
-    made["id"].as_str().unwrap().to_owned()
 }
 
 #[test]
@@ -137,6 +130,50 @@ fn an_import_of_whoever_may_write_everything_passes_as_it_came() {
         gate.last_body(),
         form("$GENERATE 1-2 gen$ A 192.0.2.$\n", "false")
     );
+}
+
+#[test]
+fn e3_an_import_takes_no_turn() {
+    for who in ["acme", "admin"] {
+        let gate = Gate::new(CONFIG, &["zk.example.com"]);
+        let injector = &gate.harness.outside.injector;
+        injector.fail("object: lock", 1, Fault::ErrorBefore);
+        let got = import(&gate, who, COM, "_acme-challenge TXT x\n");
+        assert_eq!(got.result()["recs_added"], 1, "{who}");
+    }
+}
+
+#[test]
+fn e3_more_records_than_were_judged_are_detected() {
+    let gate = Gate::new(CONFIG, &[]);
+    for (result, how) in [
+        (
+            json!({"recs_added": 3, "total_records_parsed": 3}),
+            "3 records were added in place of 2",
+        ),
+        (
+            json!({}),
+            "the answer does not say how many records were added",
+        ),
+    ] {
+        let body = json!({"success": true, "errors": [], "messages": [], "result": result});
+        let path = format!("{}/import", records(COM));
+        gate.harness.outside.network.borrow_mut().answer_instead(
+            ("POST", &path),
+            0,
+            200,
+            &[],
+            &body,
+        );
+        let file = "_acme-challenge TXT x\n_acme-challenge.b TXT y\n";
+        let got = import(&gate, "acme", COM, file);
+        assert_eq!(got.refused(), (502, 20070), "{}", got.text);
+        let sentence = gate.last_entry().sentence;
+        assert!(
+            sentence.contains(&format!("toctou_detected: {how}")),
+            "{sentence}"
+        );
+    }
 }
 
 #[test]
@@ -251,6 +288,78 @@ fn e7_a_record_of_an_own_host_name_is_out_of_reach_by_id_and_in_bulk() {
         got.text
     );
     assert_eq!(gate.writes(), before);
+}
+
+/// A list that shows `shown` of a zone that is said to hold `total` records.
+fn page(shown: &[Value], total: Option<usize>) -> Value {
+    let info = total.map_or(json!({}), |total| json!({"total_count": total}));
+    json!({"success": true, "errors": [], "messages": [], "result": shown, "result_info": info})
+}
+
+#[test]
+fn e7_an_own_record_that_a_list_does_not_show_is_out_of_reach_all_the_same() {
+    let gate = Gate::new(CONFIG, &["zk.example.com"]);
+    let mut ids: Vec<String> = (0..6)
+        .map(|n| {
+            let name = format!("free{n}");
+            made(
+                &gate,
+                &json!({"type": "A", "name": name, "content": "192.0.2.1"}),
+            )
+        })
+        .collect();
+    let zk = json!({"type": "A", "name": "zk", "content": "192.0.2.1"});
+    ids.push(made(&gate, &zk));
+    let shown: Vec<Value> = ids
+        .iter()
+        .take(6)
+        .map(|id| gate.by_hand(&format!("GET {}/{id}", records(COM)), &Value::Null))
+        .collect();
+    let nameless = json!({"type": "A", "name": "zk.example.com", "content": "192.0.2.1"});
+    let with_nameless = [&shown[..], &[nameless]].concat();
+    let line = format!("POST {}/batch", records(COM));
+    let deletes: Vec<Value> = ids.iter().map(|id| json!({ "id": id })).collect();
+    let before = gate.writes();
+    for (page, refused) in [
+        (page(&shown, None), (502, 20070)),
+        (page(&shown, Some(6)), (403, 20022)),
+        (page(&shown, Some(7)), (403, 20022)),
+        (page(&with_nameless, Some(7)), (403, 20022)),
+        (page(&shown[..1], Some(1)), (400, 20032)),
+        (page(&[], Some(0)), (400, 20032)),
+    ] {
+        gate.harness.outside.network.borrow_mut().answer_instead(
+            ("GET", "per_page"),
+            0,
+            200,
+            &[],
+            &page,
+        );
+        let got = gate.call("admin", &line, &json!({ "deletes": deletes }));
+        assert_eq!(got.refused(), refused, "{page}: {}", got.text);
+        assert_eq!(gate.writes(), before, "{page}");
+    }
+    // An answer about another record than was asked for says nothing of it.
+    let path = format!("{}/{}", records(COM), ids[6]);
+    let other = json!({"success": true, "errors": [], "messages": [], "result": shown[0]});
+    gate.harness
+        .outside
+        .network
+        .borrow_mut()
+        .answer_instead(("GET", &path), 0, 200, &[], &other);
+    let got = gate.call("admin", &format!("DELETE {path}"), &Value::Null);
+    assert_eq!(got.refused(), (502, 20070), "{}", got.text);
+    // Whoever sees some records only learns from none of this which there are.
+    let absent: Vec<Value> = (0..6)
+        .map(|n| json!({"id": format!("0123456789abcdef0123456789abcde{n}")}))
+        .collect();
+    let said = [&deletes, &absent].map(|items| {
+        let items: Vec<&Value> = items.iter().rev().take(6).collect();
+        let got = gate.call("acme", &line, &json!({ "deletes": items }));
+        assert_eq!(got.refused(), (403, 20020), "{}", got.text);
+        got.text
+    });
+    assert_eq!(said[0], said[1]);
 }
 
 #[test]

@@ -13,8 +13,9 @@ mod support;
 
 use serde_json::{Value, json};
 use simulator::{ZONE_COM_ID as COM, ZONE_NET_ID as NET};
-use support::gate::{Gate, Got};
+use support::gate::Gate;
 use support::lab::injector::Fault;
+use support::zone::{a, challenge, check_denied, made, records};
 
 const CONFIG: &str = r#"
 principals = [
@@ -60,42 +61,6 @@ dns = { names = ["web.example.com"] }
 
 fn gate() -> Gate {
     Gate::new(CONFIG, &[])
-}
-
-fn records(zone: &str) -> String {
-    format!("/zones/{zone}/dns_records")
-}
-
-/// Makes a record past the gateway: its id.
-fn made(gate: &Gate, record: &Value) -> String {
-    let made = gate.by_hand(&format!("POST {}", records(COM)), record);
-    made["id"].as_str().unwrap().to_owned()
-}
-
-fn challenge(label: &str) -> Value {
-    json!({"type": "TXT", "name": format!("_acme-challenge.{label}.example.com"), "content": format!("\"{label}\""), "ttl": 60})
-}
-
-fn a(name: &str, content: &str) -> Value {
-    json!({"type": "A", "name": name, "content": content, "ttl": 300})
-}
-
-/// The zone's records, without what nobody decides.
-fn zone(gate: &Gate) -> Vec<String> {
-    gate.harness.records(COM)
-}
-
-/// The call is refused as denied, and nothing is sent but look-ups.
-#[track_caller]
-fn check_denied(gate: &Gate, principal: &str, line: &str, body: &Value) -> Got {
-    let (before, sent) = (zone(gate), gate.writes());
-    let got = gate.call(principal, line, body);
-    assert_eq!(got.refused(), (403, 20020), "{line} {body}: {}", got.text);
-    assert_eq!(gate.writes(), sent, "{line} {body}");
-    assert_eq!(zone(gate), before);
-    let entry = gate.last_entry();
-    assert_eq!((entry.decision.as_str(), entry.status), ("deny", Some(403)));
-    got
 }
 
 // By id.
@@ -532,6 +497,34 @@ fn e3_a_turn_whose_write_may_still_be_under_way_is_kept_until_it_ends_by_itself(
         gate.by_hand(&line.replace("PATCH", "GET"), &Value::Null)["name"],
         "www9.example.com"
     );
+}
+
+#[test]
+fn e3_a_deletion_does_not_wait_for_its_callers_body() {
+    let gate = gate();
+    let id = made(&gate, &challenge("a"));
+    let line = format!("DELETE {}/{id}", records(COM));
+    assert_eq!(gate.call("admin", &line, &json!({"a": 1})).status, 200);
+    assert_eq!(gate.last_body(), "");
+}
+
+#[test]
+fn e3_no_look_begins_that_could_not_be_acted_upon() {
+    let gate = gate();
+    let ids: Vec<Value> = ["a", "b", "c"]
+        .map(|label| json!({"id": made(&gate, &challenge(label))}))
+        .into();
+    let outside = gate.harness.outside.clone();
+    let late = move || outside.clock.advance_ms(14_001);
+    gate.harness
+        .outside
+        .injector
+        .before("upstream: GET", 1, late);
+    let sent = gate.ledger().len();
+    let line = format!("POST {}/batch", records(COM));
+    let got = gate.call("acme", &line, &json!({ "deletes": ids }));
+    assert_eq!(got.refused(), (503, 20080), "{}", got.text);
+    assert_eq!(gate.ledger().len(), sent + 1);
 }
 
 #[test]

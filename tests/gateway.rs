@@ -616,7 +616,6 @@ fn e1_e2_writes_by_id_and_in_bulk_need_a_grant_on_every_record() {
         "PUT /zones/COM/dns_records/RECORD",
         "DELETE /zones/COM/dns_records/RECORD",
         "POST /zones/COM/dns_records/batch",
-        "POST /zones/COM/dns_records/import",
     ] {
         for who in ["bot", "admin"] {
             let request = by(&keeper, who, line).json(&challenge());

@@ -152,7 +152,8 @@ coded! {
         Settings,
         /// Rules: the phase is in the path, in the body, or the ruleset's own.
         Ruleset,
-        /// Several keys of a KV namespace at once; read only where keys matter to a grant.
+        /// Several keys of a KV namespace at once; read only where a grant is about keys or counts what
+        /// is deleted.
         KvBulk,
         /// A page rule: its targets may be any host name of the zone.
         PageRule,

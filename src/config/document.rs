@@ -275,7 +275,8 @@ pub struct Grant {
     /// How many calls it allows in any minute.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub per_minute: Option<u32>,
-    /// How many deletions it allows in any hour.
+    /// How many deletions it allows in any hour: a `DELETE` of one thing, each item that the body of a
+    /// deletion of many lists, each of the `deletes` of a batch. What cannot be counted is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_deletes_per_hour: Option<u32>,
 }

@@ -180,7 +180,7 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
         if let Some(kind) = kind.filter(|_| narrows && !has(&["type"])) {
             pushed.push(("type", kind));
         }
-        let zone_name = self.zone_name_of(call).await?;
+        let zone_name = self.zone_name_of(call, calls).await?;
         let walk = Walk::new(
             &targeted.checked.path,
             query,
@@ -201,7 +201,7 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
     ) -> Result<String, Failed> {
         let targeted = &call.call;
         let now = targeted.call.received.arrived;
-        let zone_name = self.zone_name_of(call).await?;
+        let zone_name = self.zone_name_of(call, calls).await?;
         let exchange = Exchange::get(targeted.checked.to_target());
         let answer = self.exchange(&exchange, calls).await?;
         // One that is not there gets the same answer as one that may not be seen.
@@ -243,7 +243,7 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
     ) -> Result<String, Failed> {
         let targeted = &call.call;
         let now = targeted.call.received.arrived;
-        let zone_name = self.zone_name_of(call).await?;
+        let zone_name = self.zone_name_of(call, calls).await?;
         let list = targeted.checked.path.trim_end_matches("/export");
         let paging = Paging::read(None, 1)?;
         let walk = Walk::new(list, None, &[], paging, RECORDS_PER_PAGE, None);
@@ -268,12 +268,16 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
         }
     }
 
-    async fn zone_name_of(&self, call: &Authorized<'_>) -> Result<String, Refusal> {
+    async fn zone_name_of(
+        &self,
+        call: &Authorized<'_>,
+        calls: &mut u32,
+    ) -> Result<String, Refusal> {
         let zone = call
             .call
             .zone
             .ok_or_else(|| Refusal::new(Code::Denied, "The call names no zone."))?;
-        self.zone_name(&call.call.call.snapshot, zone).await
+        self.zone_name_in(&call.call, zone, calls).await
     }
 }
 

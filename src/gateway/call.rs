@@ -3,6 +3,7 @@
 //! Each step takes the one before and can refuse; [`Authorized`] is the only one that can be
 //! executed, and only a decision of the policy makes it.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use super::asset_jwt;
@@ -55,6 +56,8 @@ pub(super) struct Targeted<'a> {
     pub(super) resources: Vec<Resource>,
     pub(super) zone: Option<ZoneId>,
     pub(super) judgement: Option<Judgement>,
+    /// Whether some grant's conditions looked at the body when it was judged, and so written again.
+    pub(super) was_conditioned: bool,
     pub(super) attached: Attached,
     /// What the path names of a product, where that says all that policy has to know.
     pub(super) named: OwnedFacts,
@@ -68,7 +71,7 @@ pub(super) struct Targeted<'a> {
     /// Until when it must be sent, where it is its turn at the records of the zone.
     pub(super) send_by: Option<Timestamp>,
     /// Calls made upstream before it was decided.
-    pub(super) upstream_calls: u32,
+    pub(super) upstream_calls: Cell<u32>,
 }
 
 /// A call the policy allows.
@@ -198,12 +201,13 @@ impl<'a> Authenticated<'a> {
             resources,
             zone,
             judgement: None,
+            was_conditioned: false,
             attached: Attached::default(),
             action,
             edits: None,
             upload: None,
             send_by: None,
-            upstream_calls: 0,
+            upstream_calls: Cell::default(),
         })
     }
 
@@ -275,10 +279,29 @@ impl Targeted<'_> {
             .reads_body(&self.request(self.named.facts(), self.call.received.arrived))
     }
 
+    /// Whether a body that was judged would be written as it was if `policy` were asked `request`.
+    pub(super) fn reads_as_before(&self, policy: &Policy, request: &Request<'_>) -> bool {
+        self.judgement.is_none() || policy.reads_body(request) == self.was_conditioned
+    }
+
     /// Whether some grant opens the call, as far as that can be told without its body.
     pub(super) fn may_be_allowed(&self) -> bool {
         let request = self.request(self.named.facts(), self.call.received.arrived);
         self.policy().decide(&request).is_allowed()
+    }
+
+    /// Whether it may still be sent, where it is its turn at the records of the zone.
+    ///
+    /// # Errors
+    /// [`Refusal`] when its turn is as good as over.
+    pub(super) fn check_turn(&self, now: Timestamp) -> Result<(), Refusal> {
+        if self.send_by.is_none_or(|send_by| now <= send_by) {
+            return Ok(());
+        }
+        Err(Refusal::new(
+            Code::StoreUnavailable,
+            "It took too long to look the records up, so nothing was sent to Cloudflare; try again.",
+        ))
     }
 
     /// Whether it is about DNS records.
@@ -330,6 +353,7 @@ impl Targeted<'_> {
         self.action = judgement.action.clone();
         self.judgement = Some(judgement);
         self.attached = attached;
+        self.was_conditioned = self.is_conditioned();
         self
     }
 
@@ -337,10 +361,8 @@ impl Targeted<'_> {
     pub(super) fn judged(&self) -> Option<Judged> {
         match self.checked.resolved.as_ref()?.operation.body() {
             BodyClass::Judge(Judged::Unjudgeable) | BodyClass::Pass => None,
-            // Up to 100 MB, which is not read unless a grant is about keys or counts deletions.
-            BodyClass::Judge(Judged::KvBulk)
-                if !self.is_conditioned() && !self.policy().counts_uses() =>
-            {
+            // Up to 100 MB, which is not read unless a grant is about keys or counts what it deletes.
+            BodyClass::Judge(Judged::KvBulk) if !self.is_conditioned() && !self.counts_listed() => {
                 None
             }
             BodyClass::Judge(judged) => Some(judged),
@@ -421,7 +443,7 @@ impl Targeted<'_> {
             what: self.what(),
             decision: "deny",
             grant: None,
-            upstream_calls: self.upstream_calls,
+            upstream_calls: self.upstream_calls.get(),
         })
     }
 }

@@ -138,9 +138,10 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
         match steps.await {
             Ok(call) => {
                 let is_partial = matches!(call.plan, Plan::FilteredRecords | Plan::FilteredExport);
+                let looked = call.call.upstream_calls.get();
                 let mut finished = self.execute(call).await;
                 finished.give_back(held);
-                self.ended(finished, is_partial).await
+                self.ended(finished, is_partial, looked).await
             }
             Err(stopped) => {
                 if let Some(lease) = &held {
@@ -196,11 +197,12 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
         }
     }
 
-    /// Reads what came back, as nobody else will.
+    /// Reads what came back, as nobody else will. `looked` calls were made before it was decided.
     async fn ended(
         &self,
         finished: Finished<W::Response>,
         is_partial: bool,
+        looked: u32,
     ) -> Carried<W::Response> {
         let mut row = None;
         let mut events = Vec::new();
@@ -250,7 +252,9 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
                     row: None,
                 };
             }
-            Some(stored) if stored.upstream_calls == 0 && stored.outcome == Outcome::Refused => {
+            Some(stored)
+                if stored.upstream_calls == looked && stored.outcome == Outcome::Refused =>
+            {
                 let message = stored.detail.clone().unwrap_or_else(said);
                 return Carried::Unsent { message, row };
             }

@@ -67,7 +67,8 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
 
     /// A read: carried out, then recorded in a batch.
     async fn read(&self, call: &Authorized<'_>) -> Finished<W::Response> {
-        let mut calls = 0;
+        let looked = call.call.upstream_calls.get();
+        let mut calls = looked;
         let sent = self.send(call, &mut calls).await.unwrap_or_else(Sent::lost);
         let received = &call.call.call.received;
         let now = self.world.now();
@@ -93,7 +94,7 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
                 cf_ray,
                 ..
             } => {
-                let outcome = (calls > 0).then_some(outcome);
+                let outcome = (calls > looked).then_some(outcome);
                 Finished {
                     reply,
                     after: vec![After::Event(Box::new(event(status, outcome, cf_ray)))],
@@ -134,6 +135,7 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
     ///    intent open.
     async fn write(&self, call: &Authorized<'_>) -> Finished<W::Response> {
         let received = &call.call.call.received;
+        let looked = call.call.upstream_calls.get();
         let read_back = read_back(call);
         #[cfg(feature = "faults")]
         self.world.fault_point("before_intent").await;
@@ -155,7 +157,13 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
             let refusal = store_unavailable();
             // It may have been stored all the same: then it is known that nothing was sent.
             let detail = format!("not sent: {}", refusal.message);
-            let row = outcome_row(Outcome::Refused, refusal.status(), None, 0, Some(detail));
+            let row = outcome_row(
+                Outcome::Refused,
+                refusal.status(),
+                None,
+                looked,
+                Some(detail),
+            );
             return Finished {
                 reply: Reply::json(refusal.status(), refusal.body(received.origin)),
                 after: vec![After::Outcome(row)],
@@ -168,7 +176,7 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
                 Outcome::Refused,
                 refusal.status(),
                 None,
-                0,
+                looked,
                 Some(format!("not sent: {}", refusal.message)),
             ); // (2)
             return Finished {
@@ -176,7 +184,7 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
                 after: vec![After::Outcome(row)],
             };
         }
-        let mut calls = call.call.upstream_calls;
+        let mut calls = looked;
         let sent = self.send(call, &mut calls).await; // (3)
         #[cfg(feature = "faults")]
         self.world.fault_point("after_send").await;
@@ -306,16 +314,7 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
     /// while, and what holds now still allows it.
     async fn check_again(&self, call: &Authorized<'_>, id: EntryId) -> Result<(), Refusal> {
         self.decide_again(call).await?;
-        if call
-            .call
-            .send_by
-            .is_some_and(|send_by| self.world.now() > send_by)
-        {
-            return Err(Refusal::new(
-                Code::StoreUnavailable,
-                "It took too long to look the records up, so nothing was sent to Cloudflare; try again.",
-            ));
-        }
+        call.call.check_turn(self.world.now())?;
         if self.world.now().ms_since(id.time()) > SEND_WITHIN_MS {
             return Err(Refusal::new(
                 Code::StoreUnavailable,
@@ -369,14 +368,18 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
             ..request
         };
         // A condition that was not there when the body was read would have had it written otherwise.
-        let reads_as_before = call.call.judgement.is_none()
-            || snapshot.policy.reads_body(&request) == call.call.is_conditioned();
-        if reads_as_before
-            && self
-                .rule(&call.call, &snapshot.policy, caller.principal, now)
-                .plan
-                .is_some()
-        {
+        let reads_as_before = call.call.reads_as_before(&snapshot.policy, &request);
+        let (policy, principal) = (&snapshot.policy, caller.principal);
+        let plan = self.rule(&call.call, policy, principal, now).plan;
+        // What was used, and what is used up, is that of the configuration it was decided by.
+        let counts_as_before = |plan: &Plan| {
+            snapshot.version == authenticated.snapshot.version
+                || (call.call.used_up.is_empty()
+                    && self
+                        .counted(&call.call, plan, policy, principal, now)
+                        .is_empty())
+        };
+        if reads_as_before && plan.as_ref().is_some_and(counts_as_before) {
             return Ok(());
         }
         Err(Refusal::new(
@@ -394,6 +397,7 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
         call: &Authorized<'_>,
         calls: &mut u32,
     ) -> Result<Sent<W::Response>, Fault> {
+        let looked = *calls;
         let mut content_type = "application/json";
         let result = match &call.plan {
             Plan::Own(own) => self.answer_about_caller(call, *own, calls).await,
@@ -419,8 +423,8 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
                 detail: None,
             },
             Err(Failed::Refused(refusal)) => {
-                let outcome =
-                    (*calls > 0 && refusal.status().is_server_error()).then_some(Outcome::Unknown);
+                let outcome = (*calls > looked && refusal.status().is_server_error())
+                    .then_some(Outcome::Unknown);
                 Sent::Refused {
                     refusal,
                     outcome,

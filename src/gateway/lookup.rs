@@ -15,6 +15,7 @@ use crate::model::ZoneId;
 use crate::model::json::{Json, parse};
 use crate::policy::{Facts, Request, Resource, WorkerFacts, WorkerPart};
 use crate::store::Database;
+use crate::upstream::Exchange;
 use crate::workers::{Bound, Inherited, bindings_of};
 
 impl Targeted<'_> {
@@ -228,7 +229,7 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
             Lookup::First => {
                 if is_needed(call, draft)
                     && self
-                        .found(&format!("{}/settings", call.script_path()))
+                        .found(call, &format!("{}/settings", call.script_path()))
                         .await?
                         .is_none()
                 {
@@ -243,7 +244,7 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
             Lookup::Route(id) => {
                 let zone = call.zone.map(|zone| zone.to_string()).unwrap_or_default();
                 let path = format!("/zones/{zone}/workers/routes/{id}");
-                if let Some(route) = self.found(&path).await? {
+                if let Some(route) = self.found(call, &path).await? {
                     let script = route
                         .get("script")
                         .and_then(Json::as_str)
@@ -258,7 +259,7 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
                     "{}/services/{script}/environments/production/routes?show_zonename=true",
                     workers(call)
                 );
-                for route in self.listed(&routes).await? {
+                for route in self.listed(call, &routes).await? {
                     draft.touch(&script, field(&route, "pattern")?.to_owned());
                     let zone = field(&route, "zone_name")?.to_ascii_lowercase();
                     draft.look_up(Lookup::ZoneNamed(zone));
@@ -266,7 +267,7 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
             }
             Lookup::Domain(id) => {
                 let path = format!("{}/domains/{id}", workers(call));
-                if let Some(domain) = self.found(&path).await? {
+                if let Some(domain) = self.found(call, &path).await? {
                     draft.reach(zone_id(&domain)?);
                     let pattern = format!("{}/*", field(&domain, "hostname")?);
                     touched(draft, field(&domain, "service")?, pattern);
@@ -277,7 +278,7 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
                 if let ([host], false) = (hosts.as_slice(), all) {
                     path = format!("{path}?hostname={host}");
                 }
-                for domain in self.listed(&path).await? {
+                for domain in self.listed(call, &path).await? {
                     let (host, service) = (field(&domain, "hostname")?, field(&domain, "service")?);
                     if hosts.contains(&judge::plain(host)) || (all && service == draft.facts.script)
                     {
@@ -310,7 +311,7 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
             None => format!("{base}/settings"),
             Some(version) => format!("{base}/versions/{version}"),
         };
-        let Some(found) = self.found(&path).await? else {
+        let Some(found) = self.found(call, &path).await? else {
             if version.is_none() {
                 return Ok(Vec::new());
             }
@@ -381,7 +382,7 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
         }
         let account = call.checked.path.split('/').nth(2).unwrap_or_default();
         let found = self
-            .found(&format!("/accounts/{account}/workflows/{name}"))
+            .found(call, &format!("/accounts/{account}/workflows/{name}"))
             .await?;
         found
             .map(|workflow| field(&workflow, "script_name").map(str::to_owned))
@@ -391,7 +392,7 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
     /// Whether any of these versions had traffic before. A share of nothing is none.
     async fn have_served(&self, call: &Targeted<'_>, versions: &[String]) -> Result<bool, Refusal> {
         let path = format!("{}/deployments", call.script_path());
-        let Some(found) = self.found(&path).await? else {
+        let Some(found) = self.found(call, &path).await? else {
             return Ok(false);
         };
         let deployments = found.get("deployments").and_then(Json::as_array);
@@ -439,7 +440,7 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
         let query = url::form_urlencoded::Serializer::new(String::new())
             .append_pair("name", name)
             .finish();
-        let found = self.found(&format!("/zones?{query}")).await?;
+        let found = self.found(call, &format!("/zones?{query}")).await?;
         let zones = found.as_ref().and_then(Json::as_array).unwrap_or_default();
         let zone = match zones {
             [] => None,
@@ -456,16 +457,20 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
     }
 
     /// The items of a list that there must be.
-    async fn listed(&self, path: &str) -> Result<Vec<Json>, Refusal> {
-        match self.found(path).await? {
+    async fn listed(&self, call: &Targeted<'_>, path: &str) -> Result<Vec<Json>, Refusal> {
+        match self.found(call, path).await? {
             Some(Json::Array(items)) => Ok(items),
             _ => Err(unreadable()),
         }
     }
 
     /// The result of a read of our own; none where there is nothing.
-    pub(super) async fn found(&self, path: &str) -> Result<Option<Json>, Refusal> {
-        let answer = self.read_upstream(path).await?;
+    pub(super) async fn found(
+        &self,
+        call: &Targeted<'_>,
+        path: &str,
+    ) -> Result<Option<Json>, Refusal> {
+        let answer = self.look_upstream(call, &Exchange::get(path)).await?;
         if answer.head.status == http::StatusCode::NOT_FOUND {
             return Ok(None);
         }

@@ -11,6 +11,7 @@ mod authorize;
 mod call;
 mod carry;
 mod credential;
+mod deletions;
 mod deps;
 mod execute;
 mod inbound;

@@ -43,7 +43,7 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
         let path = &call.checked.path;
         let end = path.find(id).map_or(path.len(), |at| at + id.len());
         let ruleset = path.get(..end).unwrap_or(path);
-        let Some(found) = self.found(ruleset).await? else {
+        let Some(found) = self.found(call, ruleset).await? else {
             return Ok(None);
         };
         let phase = field(&found, "phase")?.to_owned();

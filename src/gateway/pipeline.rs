@@ -3,14 +3,17 @@
 use super::call::{Authenticated, Received, Step, Stopped, Targeted, store_unavailable};
 use super::deps::{After, BodyFault, Finished, Gateway, Reply, World};
 use super::inbound::{Inbound, Verb};
-use super::judge::{self, Attached, JUDGED_BODY_CAP, Judgement};
+use super::judge::{self, Attached, JUDGED_BODY_CAP, Judgement, OwnedFacts};
 use super::refusal::{Code, Refusal};
 use super::target::RawTarget;
+use super::uses::uncounted;
 use super::view::Snapshot;
 use crate::audit::Event;
 use crate::catalog::Judged;
+use crate::model::json::Json;
 use crate::model::{Timestamp, ZoneId};
 use crate::store::Database;
+use crate::upstream::Exchange;
 
 impl<D: Database, W: World> Gateway<'_, D, W> {
     /// `PATCH /client/v4/zones/{zone_id}/dns_records/{dns_record_id}` and every other proxied call.
@@ -21,7 +24,7 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
     ///    such and is denied unless a grant names it. Read the body where policy has to: 400 if it
     ///    is malformed, 413 if too large, 408 if too slow.
     /// 4. Decide: a denial is 403 and names the rule, as is a missing approval. A write of DNS records
-    ///    by id or in bulk waits for its turn before that (503 if that does not come), and where anything
+    ///    by id or in a batch waits for its turn before that (503 if that does not come), and where anything
     ///    depends on the records they are looked up (502 if that fails). A grant that counts is used once:
     ///    403 when it is used up, 429 when it was used too often lately.
     /// 5. Record the intent of a write, send, record the outcome. A write of unknown outcome is 502
@@ -110,6 +113,7 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
     pub(super) async fn target<'a>(&self, call: Authenticated<'a>) -> Step<Targeted<'a>> {
         let call = self.look_up_phase(call.target()?).await?;
         let Some(judged) = call.judged() else {
+            let call = self.read_listed(call).await?;
             return self.look_up_hosts(call).await;
         };
         // An upload can be large, and is not read for whom no grant could let it through.
@@ -130,12 +134,34 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
         if judge::is_of_worker(judged) {
             return self.judge_worker(call, judged).await;
         }
-        judge::check_content_type(call.call.received.inbound.content_type)?;
-        let json = judge::read_json(&self.body(call, JUDGED_BODY_CAP).await?)?;
+        let json = self.json_body(call).await?;
         let zone = self.judged_zone(call).await?;
         let zone_name = zone.as_ref().map(|(name, _)| name.as_str());
         let holds_own = zone.as_ref().is_some_and(|(_, holds_own)| *holds_own);
         call.judge(judged, json, zone_name, holds_own)
+    }
+
+    /// Reads a body that matters only for how much it deletes. It is sent as it was read.
+    async fn read_listed<'a>(&self, call: Targeted<'a>) -> Step<Targeted<'a>> {
+        if !call.counts_listed() {
+            return Ok(call);
+        }
+        match self.json_body(&call).await {
+            Ok(body) => {
+                let judgement = Judgement::of(body, OwnedFacts::None, call.action.clone());
+                Ok(call.with((judgement, Attached::default())))
+            }
+            Err(refusal) => Err(call.stop(refusal)),
+        }
+    }
+
+    async fn json_body(&self, call: &Targeted<'_>) -> Result<Json, Refusal> {
+        judge::check_content_type(call.call.received.inbound.content_type)?;
+        let bytes = self.body(call, JUDGED_BODY_CAP).await?;
+        if bytes.is_empty() && call.counts_listed() {
+            return Err(uncounted(call));
+        }
+        judge::read_json(&bytes)
     }
 
     /// The body of the call, at most `cap` bytes of it.
@@ -181,17 +207,31 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
     /// The zone's name, asked of Cloudflare once if need be.
     pub(super) async fn zone_name(
         &self,
-        snapshot: &Snapshot,
+        call: &Targeted<'_>,
         zone: ZoneId,
+    ) -> Result<String, Refusal> {
+        let mut calls = call.upstream_calls.get();
+        let name = self.zone_name_in(call, zone, &mut calls).await;
+        call.upstream_calls.set(calls);
+        name
+    }
+
+    /// The same while the call is carried out.
+    pub(super) async fn zone_name_in(
+        &self,
+        call: &Targeted<'_>,
+        zone: ZoneId,
+        calls: &mut u32,
     ) -> Result<String, Refusal> {
         #[derive(serde::Deserialize)]
         struct Named {
             name: String,
         }
-        if let Some(name) = self.known_zone_name(snapshot, zone) {
+        if let Some(name) = self.known_zone_name(&call.call.snapshot, zone) {
             return Ok(name);
         }
-        let answer = self.read_upstream(&format!("/zones/{zone}")).await?;
+        let exchange = Exchange::get(format!("/zones/{zone}"));
+        let answer = self.exchange(&exchange, calls).await?;
         let name = answer
             .body
             .as_deref()

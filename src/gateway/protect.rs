@@ -7,6 +7,7 @@ use super::deps::{Gateway, World};
 use super::judge::{self, OwnedFacts, hosts_of, may_match};
 use super::records::is_own;
 use crate::catalog::{Family, Method, phase_reroutes};
+use crate::model::is_within;
 use crate::policy::Resource;
 use crate::store::Database;
 
@@ -66,10 +67,8 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
 
     /// Whether a host name of Zonekeeper's own lies in the zone of this name.
     pub(super) fn holds_own(&self, zone_name: &str) -> bool {
-        self.own_hosts().iter().any(|host| {
-            host.strip_suffix(zone_name)
-                .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
-        })
+        let mut hosts = self.own_hosts().iter();
+        hosts.any(|host| is_within(host, zone_name))
     }
 
     /// The same of the zone of the call. A zone whose name is not known may hold one, unless no grant
@@ -93,7 +92,7 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
     /// Sees to it that the name of the zone is known where it may hold a host name of our own.
     pub(super) async fn learn_own_zone(&self, call: &Targeted<'_>) -> Step<()> {
         if let Some(zone) = call.zone.filter(|_| !self.own_hosts().is_empty())
-            && let Err(refusal) = self.zone_name(&call.call.snapshot, zone).await
+            && let Err(refusal) = self.zone_name(call, zone).await
         {
             return Err(call.stop(refusal));
         }
@@ -116,7 +115,7 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
         if call.call.verb.method == Method::Post || !self.may_hold_own(&call) {
             return Ok(call);
         }
-        let found = match self.found(&call.checked.path).await {
+        let found = match self.found(&call, &call.checked.path).await {
             Ok(found) => found,
             Err(refusal) => return Err(call.stop(refusal)),
         };

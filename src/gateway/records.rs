@@ -1,18 +1,21 @@
 //! Writes of DNS records by id and in bulk: before they are decided it is seen what they do to which
 //! record, and afterwards whether that is what came of them.
 //!
-//! 1. The turn at the zone's records is taken, so that no other write by id comes between.
+//! 1. The turn at the zone's records is taken, so that no other write by id comes between. An import
+//!    takes none, as it only adds.
 //! 2. Where anything depends on the records (a grant limited to some, or a host name of Zonekeeper's
 //!    own in that zone) those that are changed are looked up, and the call is worked out on them
 //!    ([`Edits`]): each record before and after is decided.
 //! 3. Once the call was sent, its result is compared with what was allowed.
 //!
-//! INVARIANT: a write by id, a batch or an import is sent only while the turn is its own.
+//! INVARIANT: a write by id or a batch is sent only while the turn is its own. Meanwhile nothing is
+//! awaited of its caller, and no look begins that could not be acted upon.
 
 mod edits;
 mod upload;
 
 use std::collections::BTreeSet;
+use std::rc::Rc;
 
 use super::call::{Step, Targeted};
 use super::deps::{Gateway, World};
@@ -77,7 +80,7 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
         let may_hold_own = own.is_some_and(|own| !own.hostnames.is_empty());
         let asks = may_hold_own && call.is_about_records() && call.may_be_allowed();
         let name = if call.is_conditioned() || asks {
-            Some(self.zone_name(snapshot, zone).await?)
+            Some(self.zone_name(call, zone).await?)
         } else {
             self.known_zone_name(snapshot, zone)
         };
@@ -117,11 +120,16 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
             return Ok(());
         };
         let judged = self.judged_zone(call).await?;
-        let lease = self
-            .turn(zone, judged.as_ref().map(|(name, _)| name))
-            .await?;
-        call.send_by = Some(lease.since.plus_ms(LOCK_SEND_WITHIN_MS));
-        *held = Some(lease);
+        if form != Form::Import {
+            let name = judged.as_ref().map(|(name, _)| name);
+            let lease = self.turn(zone, name).await?;
+            call.send_by = Some(lease.since.plus_ms(LOCK_SEND_WITHIN_MS));
+            *held = Some(lease);
+            if call.judgement.is_none() {
+                // A deletion has no body; one that its caller sends slowly would keep the turn.
+                call.attached.form = Some(Rc::default());
+            }
+        }
         let Some((zone_name, holds_own)) = judged else {
             return Ok(());
         };
@@ -159,12 +167,11 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
             for draft in &mut drafts {
                 draft.id = id.map(str::to_owned);
             }
-            let path = call.checked.path.clone().into_owned();
-            let found = self.record_at(path, &mut call.upstream_calls).await?;
+            let found = self.record(call, zone, id.unwrap_or_default()).await?;
             found.into_iter().collect()
         } else {
             let ids: BTreeSet<&str> = drafts.iter().filter_map(|d| d.id.as_deref()).collect();
-            self.records_of(zone, ids, &mut call.upstream_calls).await?
+            self.records_of(call, zone, ids).await?
         };
         let method = call.call.verb.method;
         call.edits = Some(Edits::work_out(&drafts, method, found, around)?);
@@ -187,15 +194,22 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
         })
     }
 
-    /// The record at `path`; `None` when Cloudflare says that there is none.
-    async fn record_at(&self, path: String, calls: &mut u32) -> Result<Option<Shown>, Refusal> {
-        let answer = self.looked(path, calls).await?;
+    /// The record with this id; `None` when Cloudflare says that there is none.
+    async fn record(
+        &self,
+        call: &Targeted<'_>,
+        zone: ZoneId,
+        id: &str,
+    ) -> Result<Option<Shown>, Refusal> {
+        let path = format!("/zones/{zone}/dns_records/{id}");
+        let answer = self.looked(call, path).await?;
         let envelope = answer.body.as_deref().and_then(Envelope::parse);
         let succeeded = envelope.as_ref().and_then(|envelope| envelope.success);
         match (answer.head.status.as_u16(), succeeded) {
             (200, Some(true)) => {
                 let record = envelope.and_then(|envelope| envelope.result);
                 let shown = record.and_then(|record| Shown::read(&record));
+                let shown = shown.filter(|shown| shown.id == id);
                 shown.map(Some).ok_or_else(|| not_looked_up(&answer))
             }
             (404, Some(false)) => Ok(None),
@@ -203,38 +217,61 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
         }
     }
 
-    /// The records with these ids that there are.
+    /// The records with these ids that there are. One that the list does not show may have moved
+    /// between its pages, so it is asked for by itself. A caller who sees some records only is told the
+    /// same of those it may not see, so for it what the list does not show is not there.
     async fn records_of(
         &self,
+        call: &Targeted<'_>,
         zone: ZoneId,
         mut ids: BTreeSet<&str>,
-        calls: &mut u32,
     ) -> Result<Vec<Shown>, Refusal> {
+        let mut found = Vec::with_capacity(ids.len());
+        if ids.len() > MAX_SINGLE_LOOKUPS {
+            self.find_listed(call, zone, &mut ids, &mut found).await?;
+        }
+        if ids.len() > MAX_SINGLE_LOOKUPS {
+            if call.is_conditioned() {
+                return Ok(found);
+            }
+            let message = format!(
+                "The zone's list of DNS records shows {} of the batch not: name at most {MAX_SINGLE_LOOKUPS} such records in one.",
+                ids.len()
+            );
+            return Err(Refusal::new(Code::InvalidParams, message));
+        }
+        for id in ids {
+            found.extend(self.record(call, zone, id).await?);
+        }
+        Ok(found)
+    }
+
+    /// Moves those of `ids` that the zone's list shows to `found`.
+    async fn find_listed(
+        &self,
+        call: &Targeted<'_>,
+        zone: ZoneId,
+        ids: &mut BTreeSet<&str>,
+        found: &mut Vec<Shown>,
+    ) -> Result<(), Refusal> {
         #[derive(serde::Deserialize)]
         struct Identified<'r> {
             id: &'r str,
         }
-        let mut found = Vec::with_capacity(ids.len());
         let mut seen = 0;
-        if ids.len() <= MAX_SINGLE_LOOKUPS {
-            for id in ids {
-                let path = format!("/zones/{zone}/dns_records/{id}");
-                found.extend(self.record_at(path, calls).await?);
-            }
-            return Ok(found);
-        }
         for page in 1..=MAX_LOOKUP_PAGES {
             let target =
                 format!("/zones/{zone}/dns_records?page={page}&per_page={RECORDS_PER_PAGE}");
-            let answer = self.looked(target, calls).await?;
+            let answer = self.looked(call, target).await?;
             let listed = answer.body.as_deref().and_then(Envelope::parse);
             let listed = listed
                 .and_then(Envelope::into_page)
                 .filter(|_| answer.head.status.is_success())
                 .ok_or_else(|| not_looked_up(&answer))?;
+            let total = listed.info.total_count;
+            let total = total.ok_or_else(|| not_looked_up(&answer))?;
             seen += listed.items.len() as u64;
-            let is_last = listed.items.is_empty()
-                || listed.info.total_count.is_none_or(|total| seen >= total);
+            let is_last = listed.items.is_empty() || seen >= total;
             for item in listed.items {
                 let id = serde_json::from_str::<Identified<'_>>(item.get());
                 if id.is_ok_and(|record| ids.remove(record.id)) {
@@ -242,7 +279,7 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
                 }
             }
             if ids.is_empty() || is_last {
-                return Ok(found);
+                return Ok(());
             }
         }
         Err(Refusal::new(
@@ -253,12 +290,13 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
         ))
     }
 
-    async fn looked(&self, target: String, calls: &mut u32) -> Result<Answer, Refusal> {
+    async fn looked(&self, call: &Targeted<'_>, target: String) -> Result<Answer, Refusal> {
+        call.check_turn(self.world.now())?;
         let exchange = Exchange {
             deadline_ms: SHORT_DEADLINE_MS,
             ..Exchange::get(target)
         };
-        let answer = self.exchange(&exchange, calls).await;
+        let answer = self.look_upstream(call, &exchange).await;
         answer.map_err(|refusal| {
             let why = refusal.message.trim_end_matches('.');
             Refusal::new(

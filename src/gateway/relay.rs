@@ -89,7 +89,9 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
             // Whatever comes of it: the bug is that there is a second one.
             let _ = self.world.relay(&relay).await;
         }
+        let mut attempt = 0;
         let ended = loop {
+            attempt += 1;
             *calls += 1;
             let ended = self.world.relay(&relay).await;
             let status = ended
@@ -97,7 +99,7 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
                 .map(|(head, _)| head.status)
                 .map_err(|fault| *fault);
             let delay = if is_read {
-                retry_delay_ms(*calls, status, self.world.jitter())
+                retry_delay_ms(attempt, status, self.world.jitter())
             } else {
                 None
             };
@@ -283,6 +285,18 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
     pub async fn read_upstream(&self, target: &str) -> Result<Answer, Refusal> {
         let exchange = Exchange::get(target.to_owned());
         self.exchange(&exchange, &mut 0).await
+    }
+
+    /// A read of our own that a call needs before it is decided, counted with it.
+    pub(super) async fn look_upstream(
+        &self,
+        call: &Targeted<'_>,
+        exchange: &Exchange,
+    ) -> Result<Answer, Refusal> {
+        let mut calls = call.upstream_calls.get();
+        let answer = self.exchange(exchange, &mut calls).await;
+        call.upstream_calls.set(calls);
+        answer
     }
 
     pub(super) async fn exchange(

@@ -1,15 +1,15 @@
 //! Grants that say how often they may be used: counted before the call is recorded and sent.
 //!
 //! A use is taken once for a call, whatever comes of it. A grant that is used up does not match, so
-//! another may still allow the call.
+//! another may still allow the call, unless it looks at the body otherwise than it was judged.
 
 use super::authorize::Plan;
 use super::call::{Authorized, Step, Targeted, store_unavailable};
 use super::deps::{Gateway, World};
+use super::judge::OwnedFacts;
 use super::refusal::{Code, Refusal};
-use crate::catalog::Method;
-use crate::model::json::Json;
-use crate::policy::{Counts, Facts, GrantId};
+use crate::model::Timestamp;
+use crate::policy::{Counts, Facts, GrantId, Policy, PrincipalId, Request};
 use crate::store::{Counted, Database, Use, WithoutRoom};
 
 impl<D: Database, W: World> Gateway<'_, D, W> {
@@ -18,17 +18,11 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
         loop {
             let now = call.call.call.received.arrived;
             let targeted = &call.call;
-            // What is about the caller itself, or filtered by what it may see, takes no grant.
-            let counted = if matches!(call.plan, Plan::Own(_)) {
-                Vec::new()
-            } else if let Some(edits) = &targeted.edits {
-                let request = targeted.request(Facts::Unread, now);
-                edits.counted(targeted.policy(), &request)
-            } else {
-                let request = targeted.request(targeted.facts(), now);
-                targeted.policy().counted(&request)
+            let (policy, caller) = (targeted.policy(), targeted.call.caller.principal);
+            let counted = self.counted(targeted, &call.plan, policy, caller, now);
+            let Some(uses) = uses(targeted, &counted) else {
+                return Err(targeted.stop(uncounted(targeted)));
             };
-            let uses = uses(targeted, &counted);
             if uses.is_empty() {
                 return Ok(call);
             }
@@ -53,7 +47,10 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
             let refusal = used_up(targeted, &one, without);
             let mut targeted = call.call;
             targeted.used_up.push(grant);
+            let request = targeted.request(targeted.named.facts(), now);
+            let reads_as_before = targeted.reads_as_before(targeted.policy(), &request);
             match self.authorize(targeted) {
+                Ok(other) if !reads_as_before => return Err(other.call.stop(refusal)),
                 Ok(other) => call = other,
                 Err(mut stopped) => {
                     if stopped.decision == "deny" && stopped.grant.is_none() {
@@ -64,14 +61,53 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
             }
         }
     }
+
+    /// The grants that count how often they are used and by which `policy` allows the call, and what it
+    /// replaces.
+    pub(super) fn counted(
+        &self,
+        call: &Targeted<'_>,
+        plan: &Plan,
+        policy: &Policy,
+        principal: PrincipalId,
+        now: Timestamp,
+    ) -> Vec<(GrantId, Counts)> {
+        let mut found = Vec::new();
+        // What is about the caller itself, or filtered by what it may see, takes no grant.
+        if matches!(plan, Plan::Own(_)) {
+            return found;
+        }
+        let request = Request {
+            principal,
+            ..call.request(Facts::Unread, now)
+        };
+        if let Some(edits) = &call.edits {
+            edits.count(policy, &request, &mut found);
+            return found;
+        }
+        let is_own = self.touches_own_resource(call);
+        let before = call.attached.before.iter().map(OwnedFacts::facts);
+        for facts in [call.facts()].into_iter().chain(before) {
+            let request = Request {
+                facts,
+                is_own,
+                ..request
+            };
+            policy.count(&request, &mut found);
+        }
+        found
+    }
 }
 
-/// What is taken of each grant.
-fn uses<'c>(call: &'c Targeted<'_>, counted: &[(GrantId, Counts)]) -> Vec<Use<'c>> {
-    let deletions = deletions(call);
+/// What is taken of each grant; `None` when one counts deletions and those of the call cannot be told.
+fn uses<'c>(call: &'c Targeted<'_>, counted: &[(GrantId, Counts)]) -> Option<Vec<Use<'c>>> {
     let mut uses = Vec::new();
     for (grant, counts) in counted {
         let grant = call.policy().grant_name(*grant);
+        let deletions = match counts.max_deletes_per_hour {
+            Some(_) => call.deletions()?,
+            None => 0,
+        };
         for (counted, most, cost) in [
             (Counted::CallsAMinute, counts.per_minute, 1),
             (
@@ -91,23 +127,16 @@ fn uses<'c>(call: &'c Targeted<'_>, counted: &[(GrantId, Counts)]) -> Vec<Use<'c
             }
         }
     }
-    uses
+    Some(uses)
 }
 
-/// How much the call deletes: what a body lists for deletion, or the one thing of a `DELETE`.
-fn deletions(call: &Targeted<'_>) -> u32 {
-    let body = call.judgement.as_ref().map(|judgement| &judgement.body);
-    let is_delete = call.call.verb.method == Method::Delete;
-    let listed = match body {
-        Some(Json::Array(items)) if is_delete || call.checked.path.ends_with("/bulk/delete") => {
-            Some(items.len())
-        }
-        Some(body) => body.get("deletes").and_then(Json::as_array).map(<[_]>::len),
-        None => None,
-    };
-    listed.map_or(u32::from(is_delete), |count| {
-        u32::try_from(count).unwrap_or(u32::MAX)
-    })
+/// The refusal of a call that deletes nobody can tell how much, where that counts.
+pub(super) fn uncounted(call: &Targeted<'_>) -> Refusal {
+    let (who, action) = (call.call.name(), call.action.infinitive());
+    let message = format!(
+        "{who} may not {action}: its grant counts deletions, and how many these are cannot be told; they are counted only where a JSON body lists them, in one list and with nothing beside it, without a query."
+    );
+    Refusal::new(Code::Denied, message)
 }
 
 fn used_up(call: &Targeted<'_>, one: &Use<'_>, without: WithoutRoom) -> Refusal {

@@ -55,8 +55,6 @@ pub enum Command {
     Ask(Ticket),
     /// The turn with this fence is over.
     GiveBack(u64),
-    /// Nobody waits for this one any more.
-    Leave(Ticket),
 }
 
 /// What comes of it.
@@ -106,11 +104,6 @@ impl ZoneLock {
                 if fence == self.fence {
                     self.held_until = None;
                 }
-                Turn::Noted
-            }
-            Command::Leave(ticket) => {
-                self.waiting
-                    .retain(|waiting| waiting.number != ticket.number);
                 Turn::Noted
             }
         }
@@ -220,11 +213,10 @@ mod tests {
     fn whoever_is_gone_from_the_line_does_not_hold_it_up() {
         let mut lock = ZoneLock::default();
         ask(&mut lock, ticket(1, 0), 0);
-        let (gone, lost, next) = (ticket(2, 0), ticket(3, 0), ticket(4, 100));
-        for waiting in [gone, lost, next] {
+        let (lost, next) = (ticket(2, 0), ticket(3, 100));
+        for waiting in [lost, next] {
             ask(&mut lock, waiting, 100);
         }
-        lock.transition(Command::Leave(gone), T0.plus_ms(200));
         lock.transition(Command::GiveBack(1), T0.plus_ms(200));
         // The lost one never asks again, and is in front until its wait is over.
         let front_ends = lost.drawn.plus_ms(LOCK_WAIT_MS);

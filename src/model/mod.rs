@@ -25,6 +25,7 @@ pub use field_path::{At, FieldPath, Step};
 pub use hex::hex;
 pub use id::{AccountId, InvalidId, RunId, SnapshotId, ZoneId};
 pub use quoted::quoted;
+pub(crate) use record_name::is_within;
 pub use record_name::{InvalidName, RecordName};
 pub use record_pattern::{InvalidPattern, RecordPattern};
 pub use secret::Secret;

@@ -121,7 +121,7 @@ pub(super) fn is_dot(c: char) -> bool {
 }
 
 /// Whether `name` is `zone` or lies below it. A mere ending in the same letters is not enough.
-fn is_within(name: &str, zone: &str) -> bool {
+pub(crate) fn is_within(name: &str, zone: &str) -> bool {
     name.strip_suffix(zone)
         .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }

@@ -8,12 +8,10 @@ use super::index::Next;
 use super::{Counts, GrantId, Policy, Reason, Request};
 
 impl Policy {
-    /// The grants that allow the call and count how often: each is used once by it.
-    #[must_use]
-    pub fn counted(&self, request: &Request<'_>) -> Vec<(GrantId, Counts)> {
-        let mut found: Vec<(GrantId, Counts)> = Vec::new();
+    /// Adds the grants that allow the call and count how often to those `found` before, once each.
+    pub fn count(&self, request: &Request<'_>, found: &mut Vec<(GrantId, Counts)>) {
         let Some(ask) = self.ask(request).filter(|_| self.counts) else {
-            return found;
+            return;
         };
         let mut add = |grant: GrantId| {
             let limits = self.grant(grant).and_then(|grant| grant.limits.as_deref());
@@ -53,6 +51,5 @@ impl Policy {
                 }
             }
         });
-        found
     }
 }

@@ -78,12 +78,6 @@ impl Policy {
         self.grant(id).map_or("", |grant| &grant.name)
     }
 
-    /// Whether any grant says how often it may be used.
-    #[must_use]
-    pub const fn counts_uses(&self) -> bool {
-        self.counts
-    }
-
     fn entry(&self, id: PrincipalId) -> Option<&index::Principal> {
         self.principals.get(id.0 as usize)
     }

@@ -14,3 +14,4 @@ pub(crate) mod timezones;
 pub(crate) mod upstream;
 pub(crate) mod works;
 pub(crate) mod world;
+pub(crate) mod zone;

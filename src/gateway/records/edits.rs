@@ -12,7 +12,7 @@ use super::super::refusal::{Code, Refusal};
 use crate::audit::Action;
 use crate::catalog::Method;
 use crate::dns;
-use crate::model::RecordName;
+use crate::model::{RecordName, is_within};
 use crate::policy::{Counts, Decision, Effect, Facts, GrantId, Policy, RecordFacts, Request};
 
 /// A DNS record as the API shows it, as far as it matters to a decision.
@@ -99,12 +99,9 @@ pub(super) struct Around<'a> {
 /// Whether a record speaks for one of `hosts`, which are Zonekeeper's own: it has that name, or hands
 /// it over to other name servers.
 pub(in crate::gateway) fn is_own(hosts: &[String], name: &str, kind: &str) -> bool {
-    hosts.iter().any(|host| {
-        let above = host.strip_suffix(name);
-        above.is_some_and(|rest| {
-            rest.is_empty() || (kind.eq_ignore_ascii_case("NS") && rest.ends_with('.'))
-        })
-    })
+    let is_ns = kind.eq_ignore_ascii_case("NS");
+    let mut hosts = hosts.iter();
+    hosts.any(|host| host == name || (is_ns && is_within(host, name)))
 }
 
 impl Edits {
@@ -187,21 +184,16 @@ impl Edits {
             .unwrap_or_else(|| policy.decide(request))
     }
 
-    /// The grants that allow some of it and count how often they are used.
-    pub(in crate::gateway) fn counted(
+    /// Adds the grants that allow some of it and count how often they are used.
+    pub(in crate::gateway) fn count(
         &self,
         policy: &Policy,
         request: &Request<'_>,
-    ) -> Vec<(GrantId, Counts)> {
-        let mut found: Vec<(GrantId, Counts)> = Vec::new();
+        found: &mut Vec<(GrantId, Counts)>,
+    ) {
         for edit in &self.list {
-            for one in policy.counted(&self.question(edit, request)) {
-                if !found.iter().any(|(known, _)| *known == one.0) {
-                    found.push(one);
-                }
-            }
+            policy.count(&self.question(edit, request), found);
         }
-        found
     }
 
     fn question<'r>(&'r self, edit: &'r Edit, request: &Request<'r>) -> Request<'r> {
@@ -307,7 +299,7 @@ impl Edits {
             return Err("the answer has no result".to_owned());
         };
         if self.is_import {
-            return Ok(());
+            return self.verify_import(result);
         }
         if let [edit] = self.list.as_slice()
             && edit.place.is_none()
@@ -330,6 +322,21 @@ impl Edits {
             Some((list, _)) => Err(format!("{list} has results of other records as well")),
             None => Ok(()),
         }
+    }
+
+    /// No more records were added than were judged. Those that were there already are not.
+    fn verify_import(&self, result: &RawValue) -> Result<(), String> {
+        #[derive(Deserialize)]
+        struct Added {
+            recs_added: usize,
+        }
+        let added = serde_json::from_str::<Added>(result.get())
+            .map_err(|_| "the answer does not say how many records were added")?;
+        let (added, judged) = (added.recs_added, self.list.len());
+        if added > judged {
+            return Err(format!("{added} records were added in place of {judged}"));
+        }
+        Ok(())
     }
 }
 

@@ -311,10 +311,7 @@ fn zone_of<'z>(host: &str, zones: &'z [Zone]) -> Option<&'z Zone> {
 
 fn is_within(host: &str, zone: &str) -> bool {
     let host = host.trim_end_matches('.').to_ascii_lowercase();
-    host == zone
-        || host
-            .strip_suffix(zone)
-            .is_some_and(|rest| rest.ends_with('.'))
+    crate::model::is_within(&host, zone)
 }
 
 impl JobKind for CachePurge {
