@@ -181,7 +181,10 @@ fn plain_value(found: &str) -> String {
         "map" => return "a table".to_owned(),
         _ => {}
     }
-    if let Some(number) = found.strip_prefix("integer `") {
+    let number = found
+        .strip_prefix("integer `")
+        .or_else(|| found.strip_prefix("floating point `"));
+    if let Some(number) = number {
         return format!("the number {}", number.trim_end_matches('`'));
     }
     if let Some(truth) = found.strip_prefix("boolean `") {

@@ -76,7 +76,7 @@ impl de::Error for Misfit {
     }
 }
 
-/// What was found, in serde's words, but for null and numbers with a fraction: showing those takes tables.
+/// What was found, in serde's words, but for null. Numbers are shown by serde_json, which is there anyway.
 struct Found<'a>(Unexpected<'a>);
 
 impl fmt::Display for Found<'_> {
@@ -85,7 +85,7 @@ impl fmt::Display for Found<'_> {
             Unexpected::Bool(truth) => write!(f, "boolean `{truth}`"),
             Unexpected::Unsigned(number) => write!(f, "integer `{number}`"),
             Unexpected::Signed(number) => write!(f, "integer `{number}`"),
-            Unexpected::Float(_) => f.write_str("a number with a fraction"),
+            Unexpected::Float(number) => write!(f, "floating point `{}`", Value::from(number)),
             Unexpected::Str(text) => write!(f, "string {text:?}"),
             Unexpected::Unit => f.write_str("null"),
             Unexpected::Seq => f.write_str("sequence"),
@@ -309,7 +309,7 @@ mod tests {
             ),
             (
                 item(json!({"kind": "large", "count": 1.5})),
-                "items[1].count: invalid type: a number with a fraction, expected u32",
+                "items[1].count: invalid type: floating point `1.5`, expected u32",
             ),
             (
                 item(json!({"kind": "small", "count": 1})),
