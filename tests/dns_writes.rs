@@ -500,12 +500,12 @@ fn e3_a_turn_whose_write_may_still_be_under_way_is_kept_until_it_ends_by_itself(
 }
 
 #[test]
-fn e3_a_deletion_does_not_wait_for_its_callers_body() {
+fn j5_the_body_of_a_deletion_by_id_passes() {
     let gate = gate();
     let id = made(&gate, &challenge("a"));
     let line = format!("DELETE {}/{id}", records(COM));
     assert_eq!(gate.call("admin", &line, &json!({"a": 1})).status, 200);
-    assert_eq!(gate.last_body(), "");
+    assert_eq!(gate.last_body(), "{\"a\":1}");
 }
 
 #[test]

@@ -607,6 +607,20 @@ fn p7_a_new_zone_belongs_to_the_account_its_body_names() {
 }
 
 #[test]
+fn e3_a_slow_body_of_a_deletion_keeps_no_turn() {
+    let keeper = Keeper::with(CONFIG);
+    keeper.world.lock_fault.set(Some(LockFault::Busy));
+    for who in ["bot", "admin"] {
+        let request = by(&keeper, who, "DELETE /zones/COM/dns_records/RECORD");
+        check_refused(
+            &keeper,
+            request.body_fault(BodyFault::TimedOut),
+            (408, 20006),
+        );
+    }
+}
+
+#[test]
 fn e1_e2_writes_by_id_and_in_bulk_need_a_grant_on_every_record() {
     let keeper = Keeper::with(CONFIG);
     // Without a turn at the zone's records nothing goes on.

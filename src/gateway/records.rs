@@ -15,7 +15,6 @@ mod edits;
 mod upload;
 
 use std::collections::BTreeSet;
-use std::rc::Rc;
 
 use super::call::{Step, Targeted};
 use super::deps::{Gateway, World};
@@ -121,14 +120,15 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
         };
         let judged = self.judged_zone(call).await?;
         if form != Form::Import {
+            if call.judgement.is_none() {
+                // The body of a deletion says nothing, but one that came slowly would keep the turn.
+                let body = self.body(call, JUDGED_BODY_CAP).await?;
+                call.attached.form = Some(body.into());
+            }
             let name = judged.as_ref().map(|(name, _)| name);
             let lease = self.turn(zone, name).await?;
             call.send_by = Some(lease.since.plus_ms(LOCK_SEND_WITHIN_MS));
             *held = Some(lease);
-            if call.judgement.is_none() {
-                // A deletion has no body; one that its caller sends slowly would keep the turn.
-                call.attached.form = Some(Rc::default());
-            }
         }
         let Some((zone_name, holds_own)) = judged else {
             return Ok(());

@@ -293,7 +293,7 @@ fn number(text: &str) -> Value {
     to_f64(text).map_or(Value::Null, Value::from)
 }
 
-/// The double that a number of JSON stands for. The reader is serde_json's, which is there anyway: the
+/// The double that a number of JSON stands for. The reader is `serde_json`'s, which is there anyway: the
 /// standard library's would bring tables of its own into the Worker.
 pub(crate) fn to_f64(text: &str) -> Option<f64> {
     serde_json::from_str(text).ok()

@@ -76,7 +76,7 @@ impl de::Error for Misfit {
     }
 }
 
-/// What was found, in serde's words, but for null. Numbers are shown by serde_json, which is there anyway.
+/// What was found, in serde's words, but for null. Numbers are shown by `serde_json`, which is there anyway.
 struct Found<'a>(Unexpected<'a>);
 
 impl fmt::Display for Found<'_> {
