@@ -3,7 +3,8 @@
 //! What is written plainly already is taken as it is. For the rest the Worker asks the parser of its
 //! runtime, which [`install_parser`] gives it: with the crate `url` the tables of Unicode alone would be
 //! a tenth of what is uploaded. Natively the crate does it, and `tests/workerd/names.test.mjs` shows that
-//! the two agree.
+//! the two agree. The runtime's parser is laxer with Punycode, which is looked into here, and with the Bidi
+//! rule: some names that the crate refuses are names of their own there.
 
 use std::borrow::Cow;
 
@@ -34,13 +35,17 @@ impl WebUrl {
         let (rest, fragment) = cut(rest, '#');
         let (rest, query) = cut(rest, '?');
         let (authority, path) = cut(rest, '/');
-        matches!(scheme, "http" | "https").then(|| Self {
+        if !matches!(scheme, "http" | "https") {
+            return None;
+        }
+        let url = Self {
             authority: authority.to_owned(),
             path: format!("/{}", path.unwrap_or_default()),
             query: query.map(str::to_owned),
             is_https: scheme == "https",
             has_fragment: fragment.is_some(),
-        })
+        };
+        url.host().split('.').all(is_canonical).then_some(url)
     }
 
     /// The host name in lower-case ASCII, or the address; IPv6 in brackets.
@@ -160,9 +165,33 @@ fn label_to_ascii(label: &str) -> Option<Cow<'_, str>> {
     if !label.chars().all(is_part) {
         return None;
     }
-    // The label after it keeps a label that IDNA makes a number from being read as an address.
-    let url = WebUrl::parse(&format!("https://{label}.invalid/"))?;
-    Some(Cow::Owned(url.host().strip_suffix(".invalid")?.to_owned()))
+    let ascii = if label.is_ascii() {
+        label.to_ascii_lowercase()
+    } else {
+        encoded(label)?
+    };
+    ascii
+        .split('.')
+        .all(is_canonical)
+        .then_some(Cow::Owned(ascii))
+}
+
+/// What IDNA makes of a label. The label after it keeps one that becomes a number from being read as an
+/// address.
+fn encoded(label: &str) -> Option<String> {
+    let url = serialised(&format!("https://{label}.invalid/"))?;
+    let label = url.strip_prefix("https://")?.strip_suffix(".invalid/")?;
+    Some(label.to_owned())
+}
+
+/// Whether a label in ASCII is not another spelling of some other name: what it stands for, if it is
+/// Punycode, must be written just so (RFC 5890 §2.3.2.1). Some parsers do not look into it.
+fn is_canonical(label: &str) -> bool {
+    label.strip_prefix("xn--").is_none_or(|code| {
+        idna::punycode::decode_to_string(code)
+            .filter(|decoded| !decoded.is_ascii())
+            .is_some_and(|decoded| encoded(&decoded).as_deref() == Some(label))
+    })
 }
 
 #[cfg(not(target_arch = "wasm32"))]
@@ -250,6 +279,33 @@ mod tests {
             }
         }
         assert!(normal > 1000, "{normal}");
+    }
+
+    #[test]
+    fn e4_names_and_urls_have_the_normal_form_that_the_runtime_gives_them() {
+        let rows = include_str!("../../tests/urls.json");
+        let rows: Vec<(String, Option<String>)> = serde_json::from_str(rows).unwrap();
+        let differs = |(text, normal): &(String, Option<String>)| serialised(text) != *normal;
+        let found: Vec<_> = rows.into_iter().filter(differs).collect();
+        assert_eq!(found, []);
+    }
+
+    #[test]
+    fn e4_punycode_is_no_second_spelling_of_another_name() {
+        for label in ["www", "xn--bcher-kva", "xn--strae-oqa", "axn--b"] {
+            assert!(is_canonical(label), "{label}");
+        }
+        // `www` again, nothing, what is no code, and codes of what nobody may write.
+        for label in [
+            "xn--www-",
+            "xn--",
+            "xn--zzzzzzzz",
+            "xn--a",
+            "xn--wca",
+            "xn--ab-\u{fc}",
+        ] {
+            assert!(!is_canonical(label), "{label}");
+        }
     }
 
     #[test]
