@@ -1,7 +1,9 @@
 //! What the Worker is told by its vars and secrets, checked once.
 
+use std::borrow::Cow;
+
 use crate::identity::{Pepper, may_fetch};
-use crate::model::{AccountId, Secret, WebUrl};
+use crate::model::{AccountId, Secret, WebUrl, host_to_ascii};
 use crate::upstream::SecretScanner;
 
 /// Vars and secrets as read; absent and empty are the same.
@@ -143,6 +145,20 @@ fn access_app(
     }
 }
 
+/// What commas separate.
+fn list(text: Option<&str>) -> impl Iterator<Item = &str> {
+    let parts = text.unwrap_or_default().split(',').map(str::trim);
+    parts.filter(|part| !part.is_empty())
+}
+
+/// Host names as requests and records carry them.
+fn host_names(text: Option<&str>) -> Result<Vec<String>, SettingsError> {
+    let invalid = SettingsError::Invalid("OWN_HOSTNAMES", "holds something that is no host name");
+    let names = list(text).map(|name| host_to_ascii(name.trim_end_matches('.')));
+    let names = names.map(|name| name.map(Cow::into_owned));
+    names.collect::<Option<_>>().ok_or(invalid)
+}
+
 impl TryFrom<RawSettings> for Settings {
     type Error = SettingsError;
 
@@ -211,20 +227,13 @@ impl TryFrom<RawSettings> for Settings {
                     present(raw.own_d1_name).ok_or(SettingsError::Missing("OWN_D1_NAME"))?;
                 let namespace =
                     present(raw.own_kv_id).ok_or(SettingsError::Missing("OWN_KV_ID"))?;
-                let list = |text: Option<String>| -> Vec<String> {
-                    let text = present(text).unwrap_or_default();
-                    let parts = text
-                        .split(',')
-                        .map(|part| part.trim().trim_end_matches('.').to_ascii_lowercase());
-                    parts.filter(|part| !part.is_empty()).collect()
-                };
                 let mut names = vec![script, database, database_name, namespace];
-                names.extend(list(raw.own_queue_ids));
+                names.extend(list(raw.own_queue_ids.as_deref()).map(str::to_ascii_lowercase));
                 names.extend(OWN_QUEUES.iter().map(|name| (*name).to_owned()));
                 Some(OwnResources {
                     account,
                     names,
-                    hostnames: list(raw.own_hostnames),
+                    hostnames: host_names(raw.own_hostnames.as_deref())?,
                 })
             }
         };
@@ -277,6 +286,26 @@ mod tests {
         assert!(!format!("{settings:?}").contains("tttt"));
     }
 
+    fn own(raw: &mut RawSettings) {
+        raw.own_account_id = Some("0123456789abcdef0123456789abcdef".into());
+        raw.own_script_name = Some("zonekeeper".into());
+        raw.own_d1_id = Some("d1".into());
+        raw.own_d1_name = Some("audit".into());
+        raw.own_kv_id = Some("kv".into());
+    }
+
+    #[test]
+    fn e7_our_own_host_names_are_kept_as_requests_carry_them() {
+        let mut raw = raw();
+        own(&mut raw);
+        raw.own_hostnames = Some(" ZK.Example.com., zk.bücher.example ,".into());
+        let settings = Settings::try_from(raw).unwrap();
+        assert_eq!(
+            settings.own.unwrap().hostnames,
+            ["zk.example.com", "zk.xn--bcher-kva.example"]
+        );
+    }
+
     #[test]
     fn each_bad_setting_is_named() {
         assert_eq!(
@@ -318,6 +347,13 @@ mod tests {
         assert_eq!(
             error(|raw| raw.own_account_id = Some("0123456789abcdef0123456789abcdef".into())),
             "the secret or var OWN_SCRIPT_NAME is not set"
+        );
+        assert_eq!(
+            error(|raw| {
+                own(raw);
+                raw.own_hostnames = Some("zk.example.com, xn--zk-".into());
+            }),
+            "OWN_HOSTNAMES holds something that is no host name"
         );
     }
 }

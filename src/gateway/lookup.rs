@@ -121,7 +121,7 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
         }
         let mut left = MAX_LOOKUPS;
         // What was found may lead on to whose workflow it is, or to a zone.
-        for _ in 0..2 {
+        while !draft.lookups.is_empty() {
             let lookups = std::mem::take(&mut draft.lookups);
             let needed = reads(&call.call.snapshot, &draft, &lookups);
             left = left.checked_sub(needed).ok_or_else(too_many)?; // (3)
@@ -276,7 +276,7 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
             Lookup::Domains { hosts, all } => {
                 let mut path = format!("{}/domains", workers(call));
                 if let ([host], false) = (hosts.as_slice(), all) {
-                    path = format!("{path}?hostname={host}");
+                    path = format!("{path}?{}", query("hostname", host));
                 }
                 for domain in self.listed(call, &path).await? {
                     let (host, service) = (field(&domain, "hostname")?, field(&domain, "service")?);
@@ -437,10 +437,9 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
         if let Some((_, zone)) = asked.iter().find(|(known, _)| known == name) {
             return Ok(*zone);
         }
-        let query = url::form_urlencoded::Serializer::new(String::new())
-            .append_pair("name", name)
-            .finish();
-        let found = self.found(call, &format!("/zones?{query}")).await?;
+        let found = self
+            .found(call, &format!("/zones?{}", query("name", name)))
+            .await?;
         let zones = found.as_ref().and_then(Json::as_array).unwrap_or_default();
         let zone = match zones {
             [] => None,
@@ -564,6 +563,13 @@ fn touched(draft: &mut Draft, script: &str, pattern: String) {
         script.clone_into(&mut draft.facts.script);
         draft.facts.parts = vec![WorkerPart::Script, WorkerPart::Route { pattern }];
     }
+}
+
+/// A query that asks for the item of this name.
+fn query(field: &str, name: &str) -> String {
+    url::form_urlencoded::Serializer::new(String::new())
+        .append_pair(field, name)
+        .finish()
 }
 
 /// The path below which the Workers of the account are.

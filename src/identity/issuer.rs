@@ -405,6 +405,7 @@ pub trait Issuers {
     /// Why there are none, in words.
     async fn published(&self, source: &KeySource, kid: &str) -> Result<Published, String>;
 }
+
 /// A copy of an issuer's keys.
 #[derive(Debug, Clone)]
 struct Copied {
@@ -549,6 +550,7 @@ mod tests {
             assert!(world.saved.borrow()[0].contains("\"set\":null"));
         }
     }
+
     /// An object that is asked, and whose keys are this old.
     #[derive(Default)]
     struct Object {
