@@ -1,6 +1,6 @@
 //! People, let in by their login of Cloudflare Access.
 
-use super::serve::Call;
+use super::call::Call;
 use crate::audit::login_credential;
 use crate::gateway::{Caller, Code, Gateway, REQUEST_HEADER, Refusal, Snapshot, World, sanitised};
 use crate::identity::{

@@ -2,8 +2,9 @@
 
 use http::StatusCode;
 
+use super::call::Call;
 use super::envelope::{listing, page_info};
-use super::serve::{Call, store_refusal};
+use super::serve::store_refusal;
 use crate::gateway::{Code, Gateway, Refusal, Reply, Snapshot};
 use crate::jobs::Platform;
 use crate::model::Timestamp;

@@ -5,9 +5,10 @@ use std::rc::Rc;
 use http::StatusCode;
 use serde_json::json;
 
+use super::call::Call;
 use super::envelope::success;
 use super::route::CONFIG_WRITE;
-use super::serve::{Admitted, Call, change_refusal, store_refusal};
+use super::serve::{Admitted, change_refusal, store_refusal};
 use crate::audit::Action;
 use crate::catalog::group_named;
 use crate::config::document::{Document, Principal, PrincipalKind};

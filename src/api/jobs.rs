@@ -4,9 +4,10 @@ use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::call::Call;
 use super::envelope::{read_body, success};
 use super::runs::shown;
-use super::serve::{Admitted, Call, change_refusal, store_refusal};
+use super::serve::{Admitted, change_refusal, store_refusal};
 use crate::audit::Action;
 use crate::config::document::Job;
 use crate::cron::Schedule;

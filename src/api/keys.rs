@@ -4,8 +4,9 @@ use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::call::Call;
 use super::envelope::{read_body, success};
-use super::serve::{Admitted, Call, change_refusal, store_refusal};
+use super::serve::{Admitted, change_refusal, store_refusal};
 use crate::audit::Action;
 use crate::config::document::PrincipalKind;
 use crate::gateway::{Code, Gateway, Refusal, Reply};

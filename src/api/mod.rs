@@ -6,6 +6,7 @@
 
 mod access;
 mod audit;
+mod call;
 mod config;
 mod decide;
 mod envelope;

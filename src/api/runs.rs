@@ -3,8 +3,9 @@
 use http::StatusCode;
 use serde_json::{Value, json};
 
+use super::call::Call;
 use super::envelope::{listing, page_info, success};
-use super::serve::{Admitted, Call, change_refusal};
+use super::serve::{Admitted, change_refusal};
 use crate::audit::Action;
 use crate::gateway::{Code, Gateway, Refusal, Reply};
 use crate::jobs::Platform;

@@ -4,12 +4,13 @@ use http::StatusCode;
 use serde_json::json;
 
 use super::access::Presented;
+use super::call::Call;
 use super::envelope::success;
-use super::route::{API_PREFIX, Route};
-use crate::audit::{Action, Event, What, Who};
+use super::route::Route;
+use crate::audit::{Action, Event, Who};
 use crate::catalog::{GroupId, group_named};
 use crate::gateway::{
-    After, BodyFault, Code, Finished, Gateway, Inbound, Refusal, Reply, is_root_key, sanitised,
+    After, BodyFault, Code, Finished, Gateway, Inbound, Refusal, Reply, is_root_key,
 };
 use crate::jobs::Platform;
 use crate::policy::Moment;
@@ -21,28 +22,6 @@ pub(super) struct Admitted {
     pub(super) who: Who,
     pub(super) grant: Option<String>,
     pub(super) reason: String,
-}
-
-/// A request on its way through the API.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Call<'a> {
-    pub(super) inbound: &'a Inbound<'a>,
-    pub(super) path: &'a str,
-    pub(super) query: Option<&'a str>,
-}
-
-impl Call<'_> {
-    pub(super) fn what(&self, operation: &str, action: Action) -> What {
-        What {
-            operation: operation.to_owned(),
-            method: sanitised(self.inbound.method, 20),
-            path: format!("{API_PREFIX}{}", sanitised(self.path, 200)),
-            zone: None,
-            resources: Vec::new(),
-            action,
-            deprecated: false,
-        }
-    }
 }
 
 pub(super) fn store_refusal(error: &StoreError) -> Refusal {

@@ -3,8 +3,9 @@
 use http::StatusCode;
 use serde_json::{Value, json};
 
+use super::call::Call;
 use super::envelope::{listing, page_info, success};
-use super::serve::{Admitted, Call};
+use super::serve::Admitted;
 use crate::dns::{Record, difference, to_bind};
 use crate::gateway::{Code, Gateway, Refusal, Reply, query_param};
 use crate::jobs::{Platform, Reader, Trouble, load_snapshot, read_zone};

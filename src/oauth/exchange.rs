@@ -6,13 +6,14 @@ use http::StatusCode;
 use serde_json::json;
 
 use super::TOKEN_PATH;
+use super::refused::Refused;
 use super::request::{ACCESS_TOKEN, Request};
 use crate::audit::{Action, Event, What, Who, token_credential};
 use crate::config::document::{Principal, PrincipalKind};
 use crate::gateway::{After, BodyFault, Finished, Gateway, Inbound, Reply, Snapshot, World};
 use crate::identity::{
-    Claims, ClaimsError, CredentialError, Jws, Key, KeyRecord, KeySource, Login, Unproven, behind,
-    fits, max_lifetime_secs, prove, rule_digest, traces,
+    Claims, ClaimsError, CredentialError, Jws, Key, KeyRecord, KeySource, Login, behind, fits,
+    max_lifetime_secs, prove, rule_digest, traces,
 };
 use crate::model::sanitised;
 use crate::store::{Database, StoreError};
@@ -25,88 +26,6 @@ const DEFAULT_TTL_SECS: u32 = 900;
 const MAX_JTI_BYTES: usize = 256;
 /// How many principals a reason on record is about at the most.
 const REASONS: usize = 5;
-
-/// Why there is no key.
-#[derive(Debug)]
-pub(super) struct Refused {
-    status: StatusCode,
-    /// The code of RFC 6749 §5.2 or RFC 8693 §2.2.2.
-    error: &'static str,
-    /// What the caller is told: nothing that only the configuration knows.
-    description: String,
-    /// What is on record, where that is more.
-    reason: Option<String>,
-    /// Who stood behind the token, once its signature was checked.
-    behind: Option<String>,
-}
-
-impl Refused {
-    pub(super) fn of(error: &'static str, description: impl Into<String>) -> Self {
-        Self {
-            status: StatusCode::BAD_REQUEST,
-            error,
-            description: description.into(),
-            reason: None,
-            behind: None,
-        }
-    }
-
-    /// A request, or a subject token, that is not valid or not acceptable (RFC 8693 §2.2.2).
-    pub(super) fn request(description: impl Into<String>) -> Self {
-        Self::of("invalid_request", description)
-    }
-
-    /// The one answer to every token that is well formed and not ours; `reason` is for the audit log.
-    fn token(reason: impl Into<String>) -> Self {
-        Self {
-            reason: Some(reason.into()),
-            ..Self::request(
-                "The subject_token is not accepted: no principal has tokens of this issuer with this audience and these claims, or it was used before. The audit log says which.",
-            )
-        }
-    }
-
-    fn unavailable(description: &str, reason: String) -> Self {
-        Self {
-            status: StatusCode::SERVICE_UNAVAILABLE,
-            reason: Some(reason),
-            ..Self::of("temporarily_unavailable", description)
-        }
-    }
-
-    fn store(error: &StoreError) -> Self {
-        Self::unavailable(
-            "The store of this Zonekeeper cannot be reached, so no key was issued.",
-            error.to_string(),
-        )
-    }
-
-    fn by(self, claims: &Claims) -> Self {
-        Self {
-            behind: Some(behind(claims)),
-            ..self
-        }
-    }
-}
-
-impl From<Unproven> for Refused {
-    fn from(unproven: Unproven) -> Self {
-        match &unproven {
-            Unproven::Claims(error) => Self::claims(*error),
-            Unproven::Key(_) | Unproven::Signature => Self::token(unproven.to_string()),
-            Unproven::Unavailable(_) => Self::unavailable(
-                "The issuer's keys cannot be had now, so no key was issued.",
-                unproven.to_string(),
-            ),
-        }
-    }
-}
-
-impl Refused {
-    fn claims(error: ClaimsError) -> Self {
-        Self::request(format!("The subject_token is not accepted: {error}."))
-    }
-}
 
 impl<D: Database, W: World> Gateway<'_, D, W> {
     /// `POST /oauth/token`.

@@ -4,6 +4,7 @@
 //! proves anything is `identity`'s to say.
 
 mod exchange;
+mod refused;
 mod request;
 
 /// Where tokens are exchanged.

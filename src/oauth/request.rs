@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use url::form_urlencoded;
 
-use super::exchange::Refused;
+use super::refused::Refused;
 use crate::model::WebUrl;
 use crate::model::json::{self, Json};
 
