@@ -287,6 +287,27 @@ fn check(binding: &Object, name: &str, kind: &str, scope: Scope<'_>) -> Result<(
     })
 }
 
+/// What bindings name and is no longer there, of the kinds that a rollback needs: a KV namespace, an
+/// R2 bucket, a queue.
+pub(super) fn gone(world: &World, account: &str, bindings: &[Object]) -> Vec<String> {
+    let missing = |binding: &Object| {
+        let kind = text(binding, "type")?;
+        let (short, name) = match kind {
+            "kv_namespace" => ("kv", text(binding, "namespace_id")?),
+            "r2_bucket" => ("r2", text(binding, "bucket_name")?),
+            "queue" => ("queue", text(binding, "queue_name")?),
+            _ => return None,
+        };
+        let is_there = match short {
+            "kv" => world.kv.has(account, name),
+            "r2" => world.r2.has(account, name),
+            _ => world.queues.has(account, name),
+        };
+        (!is_there).then(|| format!("{short}:{name}"))
+    };
+    bindings.iter().filter_map(missing).collect()
+}
+
 fn found(exists: bool, code: u32, what: &'static str) -> Result<(), (u32, &'static str)> {
     exists.then_some(()).ok_or((code, what))
 }

@@ -1,13 +1,15 @@
 //! Deployments: which versions get the traffic.
 //!
 //! NOTES "Workers": `{strategy: "percentage", versions: [{version_id, percentage}], annotations{}}`,
-//! query `force`; 1 or 2 versions, sum 100. Rollback is deploying an older version.
+//! query `force`; 1 or 2 versions, sum 100. Rollback is deploying an older version. Cloudflare's page
+//! "Rollbacks" says what cannot come back: any but the 100 newest versions, one from before a Durable
+//! Object migration, one bound to a KV namespace, R2 bucket or queue that is gone.
 
 use serde_json::{Value, json};
 
 use super::state::{Deployment, Object, Origin, Script, is_secret};
-use super::versions::no_such_version;
-use super::{script, script_mut, source, upload, validation};
+use super::versions::{DEPLOYABLE, no_such_version};
+use super::{bindings, names, script, script_mut, source, upload, validation};
 use crate::api::{ApiError, Outcome, Reply};
 use crate::page::{Bounds, Page};
 use crate::router::Route;
@@ -19,6 +21,10 @@ const PAGES: Bounds = Bounds {
     default: 25,
     max: 100,
 };
+
+/// How many deployments are listed: wrangler says of its list, which is this one, that it has the
+/// ten newest (*wrangler*). Older ones can still be read by their id (hypothesis).
+const LISTED: usize = 10;
 
 /// The operations of this module.
 pub(super) fn routes() -> Vec<Route> {
@@ -40,6 +46,7 @@ fn list(call: &mut Call<'_>) -> Outcome {
         .deployments
         .iter()
         .rev()
+        .take(LISTED)
         .map(Deployment::render)
         .collect();
     let (shown, info) = page.cut(&found);
@@ -83,6 +90,7 @@ fn create(call: &mut Call<'_>) -> Outcome {
     }
     let versions = split(script, body.get("versions"))?;
     let annotations = upload::annotations(&body)?;
+    can_come_back(call, script, &versions)?;
     if call.query.get("force") != Some("true") {
         secrets_are_the_same(script, &versions)?;
     }
@@ -131,6 +139,57 @@ fn split(script: &Script, versions: Option<&Value>) -> Result<Vec<(String, f64)>
         )));
     }
     Ok(split)
+}
+
+/// Refuses a version that is too old, or from before something changed that no deployment brings
+/// back; `force` does not help.
+///
+/// 100147 and 100140 with their messages are *seen* of rollbacks, before there were versions; that
+/// they stand for versions is a hypothesis.
+fn can_come_back(
+    call: &Call<'_>,
+    script: &Script,
+    versions: &[(String, f64)],
+) -> Result<(), ApiError> {
+    let (account, _) = names(call)?;
+    let newest = script.versions.len();
+    let is_serving = |id: &str| {
+        script
+            .deployed()
+            .is_some_and(|(_, serving)| serving.iter().any(|(other, _)| other == id))
+    };
+    for (id, _) in versions {
+        let Some(version) = script.version(id) else {
+            continue;
+        };
+        if version.number + DEPLOYABLE <= newest {
+            return Err(ApiError::bad(
+                100_147,
+                "workers.api.error.deployment_too_old",
+            ));
+        }
+        let mut changed = Vec::new();
+        let tag = version.draft.runtime.get("migration_tag");
+        if tag.and_then(Value::as_str) != script.migration_tag.as_deref() {
+            let tag = script.migration_tag.as_deref().unwrap_or_default();
+            changed.push(format!("durable-object:{tag}"));
+        }
+        if !is_serving(id) {
+            changed.extend(bindings::gone(
+                call.world,
+                &account,
+                &version.draft.bindings,
+            ));
+        }
+        if !changed.is_empty() {
+            let changed = changed.join(",");
+            return Err(ApiError::bad(
+                100_140,
+                format!("Failed to rollback due to external resources being modified ({changed})"),
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// 10220 (*wrangler*): an older version comes back only by force when secrets changed since.

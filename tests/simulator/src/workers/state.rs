@@ -384,6 +384,12 @@ impl Script {
         self.versions.iter().find(|version| version.id == id)
     }
 
+    /// The id of the current deployment, and its versions with their percentages.
+    pub(crate) fn deployed(&self) -> Option<(&str, &[(String, f64)])> {
+        let current = self.deployments.last()?;
+        Some((&current.id, &current.versions))
+    }
+
     /// What was uploaded last, deployed or not.
     pub(super) fn latest(&self) -> Option<&Version> {
         self.versions.last()

@@ -18,6 +18,9 @@ const PAGES: Bounds = Bounds {
     max: 100,
 };
 
+/// How many of the newest versions can be deployed (Cloudflare's changelog of 2025-09-11).
+pub(super) const DEPLOYABLE: usize = 100;
+
 /// The operations of this module.
 pub(super) fn routes() -> Vec<Route> {
     const ALL: &str = "/accounts/{account_id}/workers/scripts/{script_name}/versions";
@@ -33,12 +36,12 @@ pub(super) fn routes() -> Vec<Route> {
 }
 
 /// The result is `{items}`, newest first (*SDK*). `deployable=true` leaves away what is too old to be
-/// deployed: all but the last 100.
+/// deployed.
 fn list(call: &mut Call<'_>) -> Outcome {
     let page = Page::read(&call.query, PAGES)?;
     let deployable = call.query.get("deployable") == Some("true");
     let script = script(call)?;
-    let reach = if deployable { 100 } else { usize::MAX };
+    let reach = if deployable { DEPLOYABLE } else { usize::MAX };
     let found: Vec<Value> = script
         .versions
         .iter()

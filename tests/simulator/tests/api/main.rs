@@ -5,6 +5,8 @@ mod basics;
 #[cfg(test)]
 mod control;
 #[cfg(test)]
+mod deploys;
+#[cfg(test)]
 mod dns;
 #[cfg(test)]
 mod graphql;
