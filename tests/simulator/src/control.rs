@@ -1,4 +1,5 @@
-//! The control surface under `/__sim/`: ledger, faults, limits, clock, fill, reset, state, issuers.
+//! The control surface under `/__sim/`: ledger, faults, limits, clock, fill, reset, state, issuers,
+//! and what steers the other hosts ([`hosts`]).
 
 use hyper::Method;
 use serde::Deserialize;
@@ -8,6 +9,7 @@ use serde_json::{Value, json};
 use crate::api::Reply;
 use crate::dns;
 use crate::faults::Fault;
+use crate::hosts;
 use crate::limits::Limiter;
 use crate::query::Query;
 use crate::seed;
@@ -41,6 +43,7 @@ struct Fill {
 /// Records added by one request at the most; each takes about a kilobyte of memory.
 const MAX_FILL: usize = 200_000;
 
+/// A list, or its only item.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 enum OneOrMany {
@@ -104,6 +107,10 @@ fn answer(
                 .service
                 .steer_issuer(method, path, body, shared.clock.now())
         }
+        (_, path) if hosts::is_controlled(path) => {
+            let now = shared.clock.now();
+            shared.service.steer_host(method, path, query, body, now)
+        }
         ("POST", path) => fill(shared, filled_zone(path).ok_or("")?, body),
         _ => Err(String::new()),
     }
@@ -114,34 +121,32 @@ fn reset(shared: &Shared) {
     *lock(&shared.service.world) = seed::world();
     lock(&shared.service.ledger).clear(shared.ledger_body_bytes);
     lock(&shared.service.fetches).clear(0);
+    lock(&shared.service.visits).clear(shared.ledger_body_bytes);
     lock(&shared.faults).clear();
     *lock(&shared.service.limiter) = Limiter::default();
     shared.clock.reset();
 }
 
 fn ledger(shared: &Shared, query: &str) -> Result<Reply, String> {
-    let query = Query::parse(query);
-    let after = match query.non_empty("after") {
-        None => 0,
-        Some(text) => text
-            .parse()
-            .map_err(|_| "after must be a number".to_owned())?,
-    };
+    let after = after(query)?;
     Ok(Reply {
         content_type: "application/x-ndjson",
         ..Reply::text(lock(&shared.service.ledger).render(after))
     })
 }
 
+/// The number behind which a ledger is asked for: 0 when the query has none.
+pub(crate) fn after(query: &str) -> Result<u64, String> {
+    match Query::parse(query).non_empty("after") {
+        None => Ok(0),
+        Some(text) => text
+            .parse()
+            .map_err(|_| "after must be a number".to_owned()),
+    }
+}
+
 fn add_faults(shared: &Shared, body: &[u8]) -> Result<Reply, String> {
-    let posted = match parse(body)? {
-        OneOrMany::Many(list) => list,
-        OneOrMany::One(one) => vec![one],
-    };
-    let faults = posted
-        .into_iter()
-        .map(|value| serde_json::from_value::<Fault>(value).map_err(|e| e.to_string()))
-        .collect::<Result<Vec<_>, _>>()?;
+    let faults = parse_list::<Fault>(body)?;
     faults.iter().try_for_each(Fault::check)?;
     let mut all = lock(&shared.faults);
     all.add(faults);
@@ -177,11 +182,25 @@ fn fill(shared: &Shared, zone_id: &str, body: &[u8]) -> Result<Reply, String> {
     Ok(reply(200, &json!({"records": records.ok_or("")?})))
 }
 
-fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
+/// A body as what it must be, or why it is not.
+pub(crate) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
     serde_json::from_slice(body).map_err(|e| e.to_string())
 }
 
-fn reply(status: u16, body: &Value) -> Reply {
+/// The items of a list, or the only one.
+pub(crate) fn parse_list<T: DeserializeOwned>(body: &[u8]) -> Result<Vec<T>, String> {
+    let posted = match parse(body)? {
+        OneOrMany::Many(list) => list,
+        OneOrMany::One(one) => vec![one],
+    };
+    posted
+        .into_iter()
+        .map(|value| serde_json::from_value(value).map_err(|e| e.to_string()))
+        .collect()
+}
+
+/// A JSON answer outside the API's envelope.
+pub(crate) fn reply(status: u16, body: &Value) -> Reply {
     Reply {
         status,
         content_type: "application/json",

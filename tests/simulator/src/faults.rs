@@ -182,7 +182,7 @@ impl Matcher {
 }
 
 /// Whether `pattern`, in which `*` stands for any run of characters, covers all of `text`.
-fn glob(pattern: &str, text: &str) -> bool {
+pub(crate) fn glob(pattern: &str, text: &str) -> bool {
     let mut pieces = pattern.split('*');
     let first = pieces.next().unwrap_or_default();
     let Some(mut rest) = text.strip_prefix(first) else {

@@ -4,11 +4,13 @@
 //! reads from its clock is a parameter here.
 
 use bytes::Bytes;
+use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Request, Response};
 
 use crate::clock::Now;
 use crate::control::or_refused;
 use crate::dns;
+use crate::hosts::{self, Host};
 use crate::ledger::LedgerEntry;
 use crate::limits::Limiter;
 use crate::oidc;
@@ -30,7 +32,7 @@ pub struct Lab {
 /// The answer to one call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answered {
-    /// The status.
+    /// The status; 0 when a served Worker was told to cut the connection.
     pub status: u16,
     /// Names in lower case and values, in order.
     pub headers: Vec<(String, String)>,
@@ -65,8 +67,8 @@ impl Lab {
     }
 
     /// Makes a call. `target` is path and query, such as `/client/v4/zones?page=2`; `now_micros`
-    /// is the instant, in microseconds since the Unix epoch. Issuers and what steers them are
-    /// served, too, but no other control.
+    /// is the instant, in microseconds since the Unix epoch. Issuers, the other hosts and what steers
+    /// them are served, too, but no other control; a served Worker's delay takes no time here.
     ///
     /// What no HTTP request can carry (a target with a space, say) is answered 400 with an empty
     /// body and is not on the ledger, as the server's HTTP library would do it.
@@ -97,9 +99,17 @@ impl Lab {
             self.service.fetch_finish(entry, response.status());
             return answered(response, &head.method);
         }
+        if let Some(host) = hosts::host(head.method.as_str(), head.uri.path()) {
+            return self.visit(&head, host, body, now);
+        }
         if head.uri.path().starts_with("/__sim/") {
-            let path = head.uri.path();
-            let steered = self.service.steer_issuer(&head.method, path, body, now);
+            let (path, query) = (head.uri.path(), head.uri.query().unwrap_or_default());
+            let steered = if hosts::is_controlled(path) {
+                self.service
+                    .steer_host(&head.method, path, query, body, now)
+            } else {
+                self.service.steer_issuer(&head.method, path, body, now)
+            };
             let reply = or_refused(steered, &head.method, path);
             return answered(respond(reply, HeaderMap::new()), &head.method);
         }
@@ -112,6 +122,22 @@ impl Lab {
             .service
             .answer(&head, &Bytes::copy_from_slice(body), now);
         self.service.finish(begun, &mut response);
+        answered(response, &head.method)
+    }
+
+    fn visit(&self, head: &Parts, host: Host<'_>, body: &[u8], now: Now) -> Answered {
+        let body = Bytes::copy_from_slice(body);
+        let entry = self.service.visit_begin(head, now);
+        self.service.visit_body(entry, &body);
+        let (response, manner) = self.service.visit(entry, head, host, &body, now);
+        if manner.is_cut {
+            return Answered {
+                status: 0,
+                headers: Vec::new(),
+                body: Vec::new(),
+            };
+        }
+        self.service.visit_finish(entry, response.status());
         answered(response, &head.method)
     }
 

@@ -28,6 +28,7 @@ struct Entry {
     body: Box<[u8]>,
     truncated: bool,
     status: Option<u16>,
+    version: Option<Box<str>>,
 }
 
 /// A request as it was received, and the status it was answered with.
@@ -53,6 +54,8 @@ pub struct LedgerEntry {
     pub status: Option<u16>,
     /// The ray of the answer.
     pub cf_ray: String,
+    /// The version of a Worker that answered; the API has none.
+    pub version: Option<String>,
 }
 
 impl Entry {
@@ -78,6 +81,7 @@ impl Entry {
             truncated: self.truncated,
             status: self.status,
             cf_ray,
+            version: self.version.as_deref().map(str::to_owned),
         }
     }
 }
@@ -140,6 +144,7 @@ impl Ledger {
             body: Box::default(),
             truncated: false,
             status: None,
+            version: None,
         });
         self.shrink();
         EntryId {
@@ -163,6 +168,13 @@ impl Ledger {
     pub(crate) fn finish(&mut self, id: EntryId, status: u16) {
         if let Some(entry) = self.entry(id) {
             entry.status = Some(status);
+        }
+    }
+
+    /// Adds the version that answers an entry.
+    pub(crate) fn version(&mut self, id: EntryId, version: &str) {
+        if let Some(entry) = self.entry(id) {
+            entry.version = Some(Box::from(version));
         }
     }
 
@@ -197,6 +209,9 @@ impl Ledger {
             });
             if let (true, Some(map)) = (entry.truncated, line.as_object_mut()) {
                 map.insert("truncated".to_owned(), json!(true));
+            }
+            if let (Some(version), Some(map)) = (entry.version, line.as_object_mut()) {
+                map.insert("version".to_owned(), json!(version));
             }
             out.push_str(&line.to_string());
             out.push('\n');

@@ -1,7 +1,8 @@
 //! A simulator of the Cloudflare v4 API.
 //!
 //! It owns a stateful, validating, rate-limited imitation of the API under `/client/v4/`, and the
-//! control surface under `/__sim/` that tests steer it by; OIDC issuers are part of that, and
+//! control surface under `/__sim/` that tests steer it by; OIDC issuers are part of that, as are the
+//! other hosts that a deploy meets (served Workers, a sink for notifications), and
 //! `/cdn-cgi/access/certs` of Cloudflare Access is at the root. Everything lives in memory; ids and
 //! seeds are fixed, so that two runs of one script give the same answers. [`Simulator`] serves it
 //! over HTTP; [`Lab`] is the same without a network and without a clock.
@@ -25,7 +26,9 @@ mod d1;
 mod dns;
 mod faults;
 mod graphql;
+mod hosts;
 mod ids;
+mod invocations;
 mod io;
 mod kv;
 mod lab;

@@ -11,8 +11,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
+use http_body_util::combinators::Collect;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::http::request::Parts;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
@@ -26,6 +28,7 @@ use crate::auth;
 use crate::clock::Clock;
 use crate::control;
 use crate::faults::{Action, Faults, Headers, Reset};
+use crate::hosts::{self, Host, Manner};
 use crate::io::Socket;
 use crate::oidc;
 use crate::seed;
@@ -202,6 +205,10 @@ async fn serve(
         shared.service.fetch_finish(entry, response.status());
         return Ok(response);
     }
+    if let Some(host) = hosts::host(head.method.as_str(), path) {
+        let body = body.collect();
+        return visit(&shared, &head, host, body, &reset).await;
+    }
     if path == "/__sim" || path.starts_with("/__sim/") {
         let body = body.collect().await.map_err(|_| Cut)?.to_bytes();
         let query = head.uri.query().unwrap_or_default();
@@ -221,6 +228,38 @@ async fn serve(
     let answer = || service.answer(&head, &body, shared.clock.now());
     let mut response = faulted(action, &head.headers, &reset, answer).await?;
     service.finish(begun, &mut response);
+    Ok(response)
+}
+
+/// A request to a host other than the API: a fault may meet it that names its path, and the host
+/// may itself be slow or break off.
+async fn visit(
+    shared: &Shared,
+    head: &Parts,
+    host: Host<'_>,
+    body: Collect<Incoming>,
+    reset: &AtomicBool,
+) -> Result<Response<Sending>, Cut> {
+    let service = &shared.service;
+    let entry = service.visit_begin(head, shared.clock.now());
+    let body = body.await.map_err(|_| Cut)?.to_bytes();
+    service.visit_body(entry, &body);
+    let action = lock(&shared.faults).take_named(head.method.as_str(), head.uri.path());
+    let mut manner = Manner::default();
+    let answer = || {
+        let (response, own) = service.visit(entry, head, host, &body, shared.clock.now());
+        manner = own;
+        response
+    };
+    let response = faulted(action.unwrap_or_default(), &head.headers, reset, answer).await?;
+    if let Some(delay) = manner.delay_ms {
+        tokio::time::sleep(Duration::from_millis(delay)).await;
+    }
+    if manner.is_cut {
+        reset.store(true, Ordering::Release);
+        return Err(Cut);
+    }
+    service.visit_finish(entry, response.status());
     Ok(response)
 }
 

@@ -35,6 +35,8 @@ pub(crate) struct Service {
     pub(crate) limiter: Mutex<Limiter>,
     /// The requests for documents of issuers, which are no calls of the API.
     pub(crate) fetches: Mutex<Ledger>,
+    /// The requests to the other hosts that are simulated, which are no calls of the API either.
+    pub(crate) visits: Mutex<Ledger>,
     /// `http://host:port`, of which the addresses of issuers are made.
     origin: String,
     router: Router,
@@ -69,6 +71,7 @@ impl Service {
             ledger: Mutex::new(Ledger::new(ledger_body_bytes)),
             limiter: Mutex::default(),
             fetches: Mutex::new(Ledger::new(0)),
+            visits: Mutex::new(Ledger::new(ledger_body_bytes)),
             origin,
             router: Router::new(),
             rays: AtomicU64::new(0),

@@ -10,7 +10,9 @@ use crate::auth::Credential;
 use crate::clock::Now;
 use crate::d1::Databases;
 use crate::dns::ZoneRecords;
+use crate::hosts::Sites;
 use crate::ids::Ids;
+use crate::invocations::Invocations;
 use crate::kv::Namespaces;
 use crate::lists::Lists;
 use crate::objects::Objects;
@@ -45,6 +47,8 @@ pub(crate) struct World {
     pub(crate) d1: Databases,
     pub(crate) r2: r2::Buckets,
     pub(crate) queues: Queues,
+    pub(crate) sites: Sites,
+    pub(crate) invocations: Invocations,
 }
 
 /// One authenticated and routed call.

@@ -10,6 +10,7 @@ mod series;
 use serde_json::{Map, Value, json};
 
 use crate::api::{Outcome, Reply};
+use crate::invocations::Invocations;
 use crate::router::Route;
 use crate::world::{Call, World};
 use read::Field;
@@ -155,7 +156,7 @@ fn places(world: &World, field: &Field, of_zone: bool) -> Result<Value, Wrong> {
                 .iter()
                 .find(|dataset| dataset.name == name && dataset.of_zone == of_zone)
                 .ok_or_else(|| unknown(field))
-                .and_then(|dataset| rows(dataset, id, field)),
+                .and_then(|dataset| rows(dataset, id, field, &world.invocations)),
         });
         out.push(place.map_err(|wrong| wrong.below(&index.to_string()))?);
     }
@@ -163,7 +164,12 @@ fn places(world: &World, field: &Field, of_zone: bool) -> Result<Value, Wrong> {
 }
 
 /// The rows of one dataset.
-fn rows(dataset: &Dataset, place: &str, field: &Field) -> Result<Value, Wrong> {
+fn rows(
+    dataset: &Dataset,
+    place: &str,
+    field: &Field,
+    invocations: &Invocations,
+) -> Result<Value, Wrong> {
     let filter = field.arguments.get("filter").and_then(Value::as_object);
     let filter = filter.ok_or_else(|| Wrong::new("filter is required"))?;
     let limit = match field.arguments.get("limit") {
@@ -173,7 +179,9 @@ fn rows(dataset: &Dataset, place: &str, field: &Field) -> Result<Value, Wrong> {
             .filter(|limit| (1..=MOST_ROWS).contains(limit))
             .ok_or_else(|| Wrong::new(format!("limit must be between 1 and {MOST_ROWS}")))?,
     };
-    let events = dataset.events(place, filter).map_err(Wrong::new)?;
+    let events = dataset
+        .events(place, filter, invocations)
+        .map_err(Wrong::new)?;
     let dimensions = field.fields.iter().find(|f| f.name == "dimensions");
     let dimensions = dimensions.map_or(&[][..], |d| d.fields.as_slice());
     let by: Vec<&str> = dimensions.iter().map(|f| f.name.as_str()).collect();

@@ -2,13 +2,19 @@
 //!
 //! Each five minutes of an account or zone have one event of every mixture of properties that the
 //! dataset knows; a hash of place, time and mixture says how often it happened.
+//!
+//! `workersInvocationsAdaptive` has real rows, too: those of a Worker that was invoked
+//! ([`Invocations`]) are its invocations and nothing else; only for one that never was are they made
+//! up, and then their `scriptVersion` is empty, so that they count for no version.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
 use crate::clock::{Now, SECOND};
 use crate::ids::mix;
+use crate::invocations::{Invocation, Invocations};
 
 /// What a dataset holds.
 #[derive(Debug)]
@@ -17,6 +23,8 @@ pub(super) struct Dataset {
     pub(super) of_zone: bool,
     /// Whether it gives groups rather than single events.
     pub(super) is_grouped: bool,
+    /// Whether its rows are the invocations of Workers, where there are any.
+    counts_invocations: bool,
     /// Properties and the values that each takes.
     properties: &'static [(&'static str, &'static [&'static str])],
     /// Names below `sum`, and how much one event adds to each at the most.
@@ -31,6 +39,7 @@ pub(super) const DATASETS: [Dataset; 5] = [
         name: "httpRequestsAdaptiveGroups",
         of_zone: true,
         is_grouped: true,
+        counts_invocations: false,
         properties: &HTTP,
         sums: &[
             ("edgeResponseBytes", 60_000),
@@ -47,6 +56,7 @@ pub(super) const DATASETS: [Dataset; 5] = [
         name: "firewallEventsAdaptive",
         of_zone: true,
         is_grouped: false,
+        counts_invocations: false,
         properties: &FIREWALL,
         sums: &[],
         quantiles: &[],
@@ -55,6 +65,7 @@ pub(super) const DATASETS: [Dataset; 5] = [
         name: "firewallEventsAdaptiveGroups",
         of_zone: true,
         is_grouped: true,
+        counts_invocations: false,
         properties: &FIREWALL,
         sums: &[],
         quantiles: &[],
@@ -63,9 +74,12 @@ pub(super) const DATASETS: [Dataset; 5] = [
         name: "workersInvocationsAdaptive",
         of_zone: false,
         is_grouped: true,
+        counts_invocations: true,
         properties: &[
             ("scriptName", &["api", "site"]),
             ("status", &["success", "scriptThrewException"]),
+            // That the dimension has this name is a hypothesis.
+            ("scriptVersion", &[""]),
         ],
         sums: &[
             ("requests", 1),
@@ -79,6 +93,7 @@ pub(super) const DATASETS: [Dataset; 5] = [
         name: "loadBalancingRequestsAdaptiveGroups",
         of_zone: true,
         is_grouped: true,
+        counts_invocations: false,
         properties: &[
             ("lbName", &["lb.example.com"]),
             ("selectedPoolName", &["primary", "standby"]),
@@ -123,7 +138,7 @@ const MAX_RANGE: i64 = 31 * 86_400;
 #[derive(Clone, Debug)]
 pub(super) struct Event {
     at: Now,
-    properties: Vec<(&'static str, &'static str)>,
+    properties: Vec<(&'static str, Cow<'static, str>)>,
     pub(super) count: u64,
     seed: u64,
 }
@@ -157,9 +172,25 @@ impl Dataset {
         &self,
         place: &str,
         filter: &Map<String, Value>,
+        invocations: &Invocations,
     ) -> Result<Vec<Event>, String> {
         let (from, until) = range(filter)?;
         let mut events = Vec::new();
+        let mut invoked = BTreeSet::new();
+        for invocation in invocations.of(place).filter(|_| self.counts_invocations) {
+            invoked.insert(invocation.script.as_str());
+            if (from..until).contains(&invocation.at.0) {
+                for event in outcomes(invocation) {
+                    if event.count > 0 && passes(&event, filter, self)? {
+                        events.push(event);
+                    }
+                }
+            }
+        }
+        let is_invoked = |properties: &[(&str, Cow<'_, str>)]| {
+            let name = properties.iter().find(|(name, _)| *name == "scriptName");
+            name.is_some_and(|(_, script)| invoked.contains(script.as_ref()))
+        };
         let seed = place
             .bytes()
             .chain(self.name.bytes())
@@ -169,6 +200,9 @@ impl Dataset {
             let slot = mix(seed ^ u64::try_from(at / SLOT).unwrap_or(0));
             for (number, properties) in (0..).zip(self.mixtures()) {
                 let seed = mix(slot ^ number);
+                if is_invoked(&properties) {
+                    continue;
+                }
                 let event = Event {
                     at: Now(at),
                     properties,
@@ -185,7 +219,7 @@ impl Dataset {
     }
 
     /// Every combination of one value for each property.
-    fn mixtures(&self) -> Vec<Vec<(&'static str, &'static str)>> {
+    fn mixtures(&self) -> Vec<Vec<(&'static str, Cow<'static, str>)>> {
         let mut all = vec![Vec::new()];
         for (name, values) in self.properties {
             all = all
@@ -193,7 +227,7 @@ impl Dataset {
                 .flat_map(|mixture| {
                     values.iter().map(|value| {
                         let mut mixture = mixture.clone();
-                        mixture.push((*name, *value));
+                        mixture.push((*name, Cow::Borrowed(*value)));
                         mixture
                     })
                 })
@@ -238,6 +272,25 @@ impl Dataset {
         };
         Some(json!(from + seed % spread))
     }
+}
+
+/// The invocations that succeeded and those that did not.
+fn outcomes(invocation: &Invocation) -> [Event; 2] {
+    let event = |status: &'static str, count| Event {
+        at: invocation.at,
+        properties: vec![
+            ("scriptName", Cow::Owned(invocation.script.clone())),
+            ("status", Cow::Borrowed(status)),
+            ("scriptVersion", Cow::Owned(invocation.version.clone())),
+        ],
+        count,
+        seed: 0,
+    };
+    let failed = invocation.errors;
+    [
+        event("success", invocation.requests - failed),
+        event("scriptThrewException", failed),
+    ]
 }
 
 /// The range of time that a filter names; without a beginning it is refused.

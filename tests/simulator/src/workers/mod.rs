@@ -32,8 +32,7 @@ use crate::world::Call;
 
 pub(crate) use assets::is_upload;
 pub(crate) use seed::{seed, state};
-use state::Script;
-pub(crate) use state::Workers;
+pub(crate) use state::{Script, Workers};
 
 /// The operations of this module.
 pub(crate) fn routes() -> Vec<Route> {

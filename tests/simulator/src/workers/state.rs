@@ -137,6 +137,11 @@ impl Workers {
             .map(|((account, _), script)| (account.as_str(), script))
     }
 
+    /// A script by its name alone, with its account: the first that has one.
+    pub(crate) fn named(&self, name: &str) -> Option<(&str, &Script)> {
+        self.iter().find(|(_, script)| script.name == name)
+    }
+
     pub(super) fn put(&mut self, account: &str, script: Script) {
         self.scripts
             .insert((account.to_owned(), script.name.clone()), script);
@@ -382,6 +387,16 @@ impl Script {
 
     pub(super) fn version(&self, id: &str) -> Option<&Version> {
         self.versions.iter().find(|version| version.id == id)
+    }
+
+    /// Whether a version of this id was uploaded.
+    pub(crate) fn has_version(&self, id: &str) -> bool {
+        self.version(id).is_some()
+    }
+
+    /// The id of what was uploaded last, deployed or not.
+    pub(crate) fn newest(&self) -> Option<&str> {
+        self.latest().map(|version| version.id.as_str())
     }
 
     /// The id of the current deployment, and its versions with their percentages.

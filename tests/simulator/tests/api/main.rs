@@ -23,6 +23,8 @@ mod products;
 #[cfg(test)]
 mod rulesets;
 #[cfg(test)]
+mod sites;
+#[cfg(test)]
 mod storage;
 #[cfg(test)]
 mod support;

@@ -147,7 +147,12 @@ impl Sim {
 
     /// The ledger's lines after `n`.
     pub(crate) fn ledger(&self, after: u64) -> Vec<Value> {
-        let answer = self.control("GET", &format!("/ledger?after={after}"), None);
+        self.lines(&format!("/ledger?after={after}"))
+    }
+
+    /// The lines of a control that lists requests.
+    pub(crate) fn lines(&self, path: &str) -> Vec<Value> {
+        let answer = self.control("GET", path, None);
         assert_eq!(answer.header("content-type"), Some("application/x-ndjson"));
         String::from_utf8(answer.body)
             .unwrap()
