@@ -2,7 +2,7 @@
 //!
 //! It owns a stateful, validating, rate-limited imitation of the API under `/client/v4/`, and the
 //! control surface under `/__sim/` that tests steer it by; OIDC issuers are part of that, as are the
-//! other hosts that a deploy meets (served Workers, a sink for notifications), and
+//! other hosts that a deploy meets (served Workers, GitHub, a sink for notifications), and
 //! `/cdn-cgi/access/certs` of Cloudflare Access is at the root. Everything lives in memory; ids and
 //! seeds are fixed, so that two runs of one script give the same answers. [`Simulator`] serves it
 //! over HTTP; [`Lab`] is the same without a network and without a clock.
@@ -61,6 +61,7 @@ mod workers;
 mod world;
 mod zones;
 
+pub use hosts::GITHUB_TOKEN;
 pub use lab::{Answered, Lab};
 pub use ledger::LedgerEntry;
 pub use oidc::ACCESS_AUD;

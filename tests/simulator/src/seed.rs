@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use crate::accounts::Account;
 use crate::clock::Now;
 use crate::dns::seed_records;
+use crate::hosts::{GITHUB_TOKEN, GitHub};
 use crate::oidc::ACCESS_AUD;
 use crate::seed_products;
 use crate::workers;
@@ -88,6 +89,7 @@ pub(crate) fn world() -> World {
     }
     seed_products::seed(&mut world);
     workers::seed(&mut world);
+    world.github = GitHub::seeded();
     world
 }
 
@@ -97,6 +99,7 @@ pub(crate) fn state(world: &World) -> Value {
         "token": TOKEN,
         "legacy": {"email": EMAIL, "key": KEY},
         "access": {"aud": ACCESS_AUD},
+        "github": {"token": GITHUB_TOKEN, "repositories": world.github.names()},
         "accounts": world.accounts.iter().map(|a| json!({"id": a.id, "name": a.name})).collect::<Vec<_>>(),
         "zones": world.zones.iter().map(|z| json!({
             "id": z.id, "name": z.name, "plan": z.plan.legacy_id(), "account_id": z.account_id,

@@ -37,8 +37,8 @@ pub(crate) struct Service {
     pub(crate) fetches: Mutex<Ledger>,
     /// The requests to the other hosts that are simulated, which are no calls of the API either.
     pub(crate) visits: Mutex<Ledger>,
-    /// `http://host:port`, of which the addresses of issuers are made.
-    origin: String,
+    /// `http://host:port`, of which the addresses of issuers and of GitHub are made.
+    pub(crate) origin: String,
     router: Router,
     /// Counts answers; a ray is never given twice, not even after a reset.
     rays: AtomicU64,

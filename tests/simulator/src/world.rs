@@ -10,7 +10,7 @@ use crate::auth::Credential;
 use crate::clock::Now;
 use crate::d1::Databases;
 use crate::dns::ZoneRecords;
-use crate::hosts::Sites;
+use crate::hosts::{GitHub, Sites};
 use crate::ids::Ids;
 use crate::invocations::Invocations;
 use crate::kv::Namespaces;
@@ -49,6 +49,7 @@ pub(crate) struct World {
     pub(crate) queues: Queues,
     pub(crate) sites: Sites,
     pub(crate) invocations: Invocations,
+    pub(crate) github: GitHub,
 }
 
 /// One authenticated and routed call.

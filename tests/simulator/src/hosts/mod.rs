@@ -3,6 +3,7 @@
 //! | path | stands for |
 //! |---|---|
 //! | `/__sim/sites/{script}/{path…}` | the Worker `script`, reached at its own host ([`sites`]) |
+//! | `/__sim/github/{path…}` | `https://api.github.com/{path…}` ([`github`]) |
 //! | `POST /__sim/sink/{name}` | whoever gets notifications: every one is answered 200 |
 //!
 //! A fault that names such a path meets them as it meets the API. None of this is on the API's
@@ -16,8 +17,11 @@
 //! | `POST /__sim/sites/{script}/behaviour` | makes versions answer otherwise (`GET` shows what is left, `DELETE` ends it) |
 //! | `POST /__sim/sites/{script}/invocations` | `{version, requests, errors}`: adds to the analytics |
 //! | `GET /__sim/sites/{script}/requests?after=N` | the requests to a site |
+//! | `PUT /__sim/github/repos/…` | puts a repository, a release asset or an artifact in |
+//! | `GET /__sim/github/requests?after=N` | the requests to GitHub, downloads included |
 //! | `GET /__sim/sink/{name}?after=N` | the notifications |
 
+mod github;
 mod overrides;
 mod sites;
 
@@ -29,11 +33,15 @@ use crate::api::Reply;
 use crate::clock::Now;
 use crate::control;
 use crate::ledger::{EntryId, Ledger};
+use crate::query::Query;
 use crate::service::{Service, lock, respond};
 
+pub use github::GITHUB_TOKEN;
+pub(crate) use github::GitHub;
 pub(crate) use sites::Sites;
 
 const SITES: &str = "/__sim/sites/";
+const GITHUB: &str = "/__sim/github/";
 const SINK: &str = "/__sim/sink/";
 
 /// Whom a request is for.
@@ -41,6 +49,8 @@ const SINK: &str = "/__sim/sink/";
 pub(crate) enum Host<'a> {
     /// A Worker, and the path there.
     Site { script: &'a str, path: &'a str },
+    /// GitHub, and the path there without its first slash.
+    GitHub(&'a str),
     /// The sink.
     Sink,
 }
@@ -66,13 +76,19 @@ pub(crate) fn host<'a>(method: &str, path: &'a str) -> Option<Host<'a>> {
         );
         return (!script.is_empty() && !is_control).then_some(Host::Site { script, path });
     }
+    if let Some(rest) = path.strip_prefix(GITHUB) {
+        let is_control = method == "PUT" || (method, rest) == ("GET", "requests");
+        return (!is_control).then_some(Host::GitHub(rest));
+    }
     let name = path.strip_prefix(SINK)?;
     (method == "POST" && is_name(name)).then_some(Host::Sink)
 }
 
 /// Whether a path outside [`host`] is a control of what is here.
 pub(crate) fn is_controlled(path: &str) -> bool {
-    [SITES, SINK].iter().any(|prefix| path.starts_with(prefix))
+    [SITES, GITHUB, SINK]
+        .iter()
+        .any(|prefix| path.starts_with(prefix))
 }
 
 /// A script and the path there, which is `/` at least.
@@ -104,7 +120,7 @@ impl Service {
         entry: EntryId,
         head: &Parts,
         host: Host<'_>,
-        _body: &Bytes,
+        body: &Bytes,
         now: Now,
     ) -> (Response<Bytes>, Manner) {
         let (reply, manner) = match host {
@@ -122,6 +138,19 @@ impl Service {
                     lock(&self.visits).version(entry, version);
                 }
                 (served.reply, served.manner)
+            }
+            Host::GitHub(path) => {
+                let request = github::Request {
+                    origin: &self.origin,
+                    method: head.method.as_str(),
+                    path,
+                    query: Query::parse(head.uri.query().unwrap_or_default()),
+                    headers: &head.headers,
+                    body,
+                    now,
+                };
+                let reply = lock(&self.world).github.answer(&request);
+                (reply, Manner::default())
             }
             Host::Sink => (Reply::text("ok".to_owned()), Manner::default()),
         };
@@ -156,6 +185,19 @@ impl Service {
             return match (method, action) {
                 ("POST", "/invocations") => sites::invoke(world, script, body, now),
                 (_, "/behaviour") => sites::behave(world, script, method, body),
+                _ => Err(String::new()),
+            };
+        }
+        if let Some(rest) = path.strip_prefix(GITHUB) {
+            return match (method, rest) {
+                ("GET", "requests") => self.visits_of(query, |path| path.starts_with(GITHUB)),
+                ("PUT", rest) => lock(&self.world).github.put(
+                    &self.origin,
+                    rest,
+                    &Query::parse(query),
+                    body,
+                    now,
+                ),
                 _ => Err(String::new()),
             };
         }
@@ -201,6 +243,13 @@ mod tests {
                 site("site", "/invocations"),
             ),
             ("GET", "/__sim/sites/", None),
+            (
+                "GET",
+                "/__sim/github/repos/a/b",
+                Some(Host::GitHub("repos/a/b")),
+            ),
+            ("PUT", "/__sim/github/repos/a/b", None),
+            ("GET", "/__sim/github/requests", None),
             ("POST", "/__sim/sink/x", Some(Host::Sink)),
             ("POST", "/__sim/sink/x/y", None),
             ("GET", "/__sim/sink/x", None),

@@ -9,6 +9,8 @@ mod deploys;
 #[cfg(test)]
 mod dns;
 #[cfg(test)]
+mod github;
+#[cfg(test)]
 mod graphql;
 #[cfg(test)]
 mod kv;

@@ -451,6 +451,7 @@ fn the_hosts_are_there_without_a_network() {
     );
     assert_eq!(call("POST", "/__sim/sink/x", "hello").0, 200);
     assert_eq!(call("GET", "/__sim/sink/x", "").1.lines().count(), 1);
+    assert_eq!(call("PUT", "/__sim/github/repos/acme/new", "").0, 200);
     assert_eq!(call("GET", "/__sim/nothing", "").0, 404);
     assert!(lab.ledger().is_empty());
 }
