@@ -3,6 +3,8 @@
 //! These types hold the whole schema. They check shapes only; what one part says about another is
 //! checked in `validate`. Unknown keys are errors everywhere.
 
+mod hook;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -14,6 +16,8 @@ use serde_json::Value;
 use crate::cron::Missed;
 use crate::model::Timestamp;
 use crate::model::typed::{self, Misfit};
+
+pub use hook::{Hook, Sender};
 
 /// Everything an operator declares: who there is, what each may do, and what runs by itself.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -34,6 +38,9 @@ pub struct Document {
     /// What runs on a schedule or when asked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub jobs: Vec<Job>,
+    /// Whose deliveries start jobs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hooks: Vec<Hook>,
 }
 
 impl Document {

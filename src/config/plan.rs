@@ -34,6 +34,8 @@ pub enum ChangeKind {
     Grant,
     /// A job.
     Job,
+    /// A hook.
+    Hook,
 }
 
 /// What happens to the thing a [`Change`] is about.
@@ -82,6 +84,8 @@ pub fn plan(before: &Document, after: &Document) -> Vec<Change> {
     );
     let jobs = |document: &Document| named(&document.jobs, |item| &item.name);
     section(ChangeKind::Job, jobs(before), jobs(after), &mut changes);
+    let hooks = |document: &Document| named(&document.hooks, |item| &item.name);
+    section(ChangeKind::Hook, hooks(before), hooks(after), &mut changes);
     changes
 }
 

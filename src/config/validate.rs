@@ -4,6 +4,7 @@
 //! surprise (a condition not enforced yet, a grant that never applies) is a message.
 
 mod grant;
+mod hook;
 mod job;
 mod limits;
 mod principal;
@@ -50,6 +51,7 @@ pub fn validate(source: &Source) -> Result<Vec<String>, Vec<Problem>> {
         principals,
         grants,
         jobs,
+        hooks,
     } = &source.document;
     let root = At::Root;
 
@@ -75,6 +77,8 @@ pub fn validate(source: &Source) -> Result<Vec<String>, Vec<Problem>> {
     for (index, job) in jobs.iter().enumerate() {
         check.job(&at.item(index), job);
     }
+
+    check.hooks(&root.key("hooks"), hooks);
 
     if check.problems.is_empty() {
         Ok(check.messages)

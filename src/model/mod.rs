@@ -3,6 +3,7 @@
 //! Nothing here does I/O or reads a clock. Every constructor refuses what is malformed, so code
 //! that holds one of these types needs no second check.
 
+pub mod base64;
 pub mod base64url;
 mod entry_id;
 mod field_path;
@@ -10,6 +11,7 @@ pub mod form;
 mod hex;
 mod id;
 pub mod json;
+mod pointer;
 mod quoted;
 mod record_name;
 mod record_pattern;
@@ -24,6 +26,7 @@ pub use entry_id::{EntryId, EntryIds};
 pub use field_path::{At, FieldPath, Step};
 pub use hex::hex;
 pub use id::{AccountId, InvalidId, RunId, SnapshotId, ZoneId};
+pub use pointer::{is_pointer, pointed};
 pub use quoted::quoted;
 pub(crate) use record_name::is_within;
 pub use record_name::{InvalidName, RecordName};
