@@ -12,7 +12,7 @@ mod who;
 pub use action::{Action, describe};
 pub use entry::{Entry, Event, Intent, JoinedRow, OutcomeRow, What, Who};
 pub use read_back::{ReadBack, Verdict};
-pub use who::{key_credential, login_credential, token_credential};
+pub use who::{delivery_credential, key_credential, login_credential, token_credential};
 
 /// Milliseconds after which an intent without an outcome has lost its call: a write is sent within
 /// 4 s of its intent, headers come within 30 s, and what follows takes 5 s at the most.

@@ -21,6 +21,12 @@ pub fn login_credential(email: &str) -> String {
     format!("Access login of {email}")
 }
 
+/// A delivery of a webhook that was proved to be its sender's.
+#[must_use]
+pub fn delivery_credential(delivery: &str) -> String {
+    format!("a verified {delivery}")
+}
+
 /// Who stood behind a credential, where one of the functions above was told. None of them is ever
 /// written by a caller.
 pub(super) fn behind(credential: &str) -> Option<&str> {
@@ -29,6 +35,7 @@ pub(super) fn behind(credential: &str) -> Option<&str> {
         .map(|(_, behind)| behind)
         .or_else(|| credential.strip_prefix("a token of "))
         .or_else(|| credential.strip_prefix("Access login of "))
+        .or_else(|| credential.strip_prefix("a verified "))
 }
 
 #[cfg(test)]
@@ -42,6 +49,7 @@ mod tests {
             key_credential("Ab12Cd34Ef56", Some(words)),
             token_credential(words),
             login_credential(words),
+            delivery_credential(words),
         ] {
             assert_eq!(behind(&credential), Some(words), "{credential}");
         }

@@ -23,6 +23,8 @@ pub enum Code {
     BodyTooLarge,
     /// The body did not come in time.
     BodyTimeout,
+    /// The route takes other methods.
+    MethodNotAllowed,
     /// No credential.
     NoCredential,
     /// A credential that is not accepted.
@@ -45,6 +47,8 @@ pub enum Code {
     InvalidParams,
     /// The idempotency key was used with something else.
     IdempotencyMismatch,
+    /// The job of a hook cannot be run with what a delivery brings.
+    DeliveryRefused,
     /// The grant that would allow it has been used too often lately.
     RateLimited,
     /// The gateway does not proxy such calls.
@@ -59,6 +63,8 @@ pub enum Code {
     UpstreamLeak,
     /// Our store is down; nothing was sent.
     StoreUnavailable,
+    /// A secret that the configuration names is not there.
+    SecretMissing,
     /// There is no such thing here.
     NotFound,
 }
@@ -114,6 +120,7 @@ codes! {
     DuplicateKey 20004 "duplicate_key" BAD_REQUEST "A key stands twice in one JSON object, so that two readers could take it differently."
     BodyTooLarge 20005 "body_too_large" PAYLOAD_TOO_LARGE "The body is larger than what is read for this operation."
     BodyTimeout 20006 "body_timeout" REQUEST_TIMEOUT "The body did not arrive in time."
+    MethodNotAllowed 20007 "method_not_allowed" METHOD_NOT_ALLOWED "There is nothing here for this method."
     NoCredential 20010 "no_credential" UNAUTHORIZED "Send a Zonekeeper key as Authorization: Bearer, or as X-Auth-Key."
     InvalidCredential 20011 "invalid_credential" UNAUTHORIZED "The credential is unknown, revoked, expired or of a kind that does not open this route. All of these get the same answer."
     Denied 20020 "denied" FORBIDDEN "No grant allows this call, or one denies it. The message names the rule and what would be needed."
@@ -125,6 +132,7 @@ codes! {
     InvalidConfig 20031 "invalid_config" BAD_REQUEST "The configuration has errors; each message names line and field. Nothing was changed."
     InvalidParams 20032 "invalid_params" BAD_REQUEST "A parameter or field is missing, unknown or of the wrong form."
     IdempotencyMismatch 20040 "idempotency_mismatch" UNPROCESSABLE_ENTITY "The Idempotency-Key was used within the last day with another body. Nothing was done."
+    DeliveryRefused 20043 "delivery_refused" UNPROCESSABLE_ENTITY "The delivery is its sender's and is on record, but it started nothing: the job of the hook cannot be run with what it brings. Once that is mended, replay it."
     RateLimited 20050 "rate_limited" TOO_MANY_REQUESTS "The grant that would allow this call says how many calls it allows in a minute. Retry-After says when there is room again."
     NotProxied 20060 "not_proxied" NOT_IMPLEMENTED "Websockets, event streams and methods other than GET, HEAD, POST, PUT, PATCH and DELETE are not handed through."
     NotBuilt 20061 "not_built" NOT_IMPLEMENTED "Documented, but not built in this version; it is refused rather than ignored."
@@ -132,6 +140,7 @@ codes! {
     UpstreamRedirect 20071 "upstream_redirect" BAD_GATEWAY "Cloudflare's API answered with a redirect, which is never followed."
     UpstreamLeak 20072 "upstream_leak" BAD_GATEWAY "Cloudflare's answer held a credential of this gateway and was withheld."
     StoreUnavailable 20080 "store_unavailable" SERVICE_UNAVAILABLE "The store cannot be reached or the call cannot be recorded. Nothing was sent."
+    SecretMissing 20081 "secret_missing" SERVICE_UNAVAILABLE "A secret of the Worker that the hook names is not set or is of no use, so deliveries cannot be told from forgeries. The alarms name it."
     NotFound 20090 "not_found" NOT_FOUND "There is nothing here by that name."
 }
 

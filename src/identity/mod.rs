@@ -1,4 +1,5 @@
-//! Who is calling: credentials as they arrive, the API keys they may be, and tokens of issuers.
+//! Who is calling: credentials as they arrive, the API keys they may be, tokens of issuers, and
+//! deliveries of webhooks.
 //!
 //! Owns the forms of credentials, of keys and of tokens, and how a token proves who sent it. It does not
 //! know what a principal may do, and it holds no secret longer than it takes to hash it.
@@ -12,6 +13,7 @@ mod jwt;
 mod key;
 mod rule;
 mod verify;
+mod webhook;
 
 pub use access::AccessHeaders;
 pub use claims::{Claims, ClaimsError, SKEW_MS};
@@ -25,3 +27,4 @@ pub use jwt::{Algorithm, Jws, MAX_TOKEN_BYTES, TokenError};
 pub use key::{Digest, Key, KeyId, KeyRecord, KeyState, Login, MalformedKey, Pepper};
 pub use rule::{behind, fits, max_lifetime_secs, person, rule_digest, traces};
 pub use verify::{Unproven, Verifier, prove};
+pub use webhook::{HookSecret, Proven, is_usable, prove_delivery};

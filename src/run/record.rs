@@ -105,13 +105,15 @@ pub enum Trigger {
     Schedule,
     /// A call of the API.
     Api,
+    /// A delivery of a webhook.
+    Hook,
 }
 
 impl Trigger {
     /// The one of this name.
     #[must_use]
     pub fn named(text: &str) -> Option<Self> {
-        [Self::Schedule, Self::Api]
+        [Self::Schedule, Self::Api, Self::Hook]
             .into_iter()
             .find(|word| word.as_str() == text)
     }
@@ -122,6 +124,7 @@ impl Trigger {
         match self {
             Self::Schedule => "schedule",
             Self::Api => "api",
+            Self::Hook => "hook",
         }
     }
 }

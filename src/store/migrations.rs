@@ -38,6 +38,10 @@ pub const MIGRATIONS: &[Migration] = &[
         id: 6,
         sql: include_str!("../../migrations/0006_indexes.sql"),
     },
+    Migration {
+        id: 7,
+        sql: include_str!("../../migrations/0007_hooks.sql"),
+    },
 ];
 
 const CREATE_TABLE: &str = "CREATE TABLE IF NOT EXISTS schema_migrations (id INTEGER PRIMARY KEY, applied_at INTEGER NOT NULL)";
@@ -118,13 +122,14 @@ mod tests {
     /// A database that has a migration never sees what is added to it later.
     #[test]
     fn a_migration_that_has_landed_never_changes() {
-        const LANDED: [&str; 6] = [
+        const LANDED: [&str; 7] = [
             "55c50c01c0edec29ef8c275aaca9c6f56d3a9807587ed9807fb06bd161799869",
             "1ef87e8c4f27b25df8530d791d7605037add053c1200839ffdce53d6406aae17",
             "674cb2a0293d625b18c57fe13ec70519b449298bef92ff85de3d6b0a5f850e25",
             "e8d9c46a781a100748d1f6855ab77dcb702f7529875f164afd6f9414753e9815",
             "a86b8bac2569e1d8851f6d8ae427aa2324ae5692f7dbabaf06cc02d984c715ee",
             "e4683e109d2c31be0c5bb229e0b0949c3af4352d792e7218027ded453868e53b",
+            "2f63d39fc684818366424e21d1279e49724a6f47d5ee0995c30c8c19e7b21bb2",
         ];
         let digests: Vec<String> = MIGRATIONS
             .iter()

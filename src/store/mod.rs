@@ -1,4 +1,4 @@
-//! What is kept: configuration versions, keys, audit rows.
+//! What is kept: configuration versions, keys, audit rows, runs, deliveries of webhooks.
 //!
 //! Owns every SQL statement. [`Store`] speaks in verbs of the domain over a [`Database`], which is
 //! D1 in `edge` and native SQLite in tests, so that the same code and the same `migrations/` run on
@@ -10,6 +10,7 @@ mod buckets;
 mod config;
 mod control;
 mod database;
+mod hooks;
 mod keys;
 mod logins;
 mod migrations;
@@ -24,6 +25,7 @@ pub use buckets::Drawn;
 pub use config::{ApplyConflict, StoredConfig};
 pub use control::Control;
 pub use database::{Database, Row, Statement, StoreError, Value};
+pub use hooks::{Delivery, DeliveryOutcome};
 pub use migrations::{MIGRATIONS, Migration};
 pub use runs::{Hold, IdempotencyKey, KeyedRun, NewRun, Save, Saved};
 pub use schedule::{JobRow, OpenRuns, Overdue, ScheduledJob, Tick};
