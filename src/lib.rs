@@ -16,6 +16,7 @@ pub mod dns;
 pub mod edge;
 pub mod gateway;
 pub mod graphql;
+pub mod hooks;
 pub mod identity;
 pub mod jobs;
 pub mod model;

@@ -49,17 +49,23 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "hooks",
+        &[
+            "audit", "config", "gateway", "identity", "jobs", "model", "run", "store",
+        ],
+    ),
+    (
         "api",
         &[
-            "audit", "catalog", "config", "cron", "dns", "gateway", "identity", "jobs", "model",
-            "policy", "run", "settings", "store", "upstream",
+            "audit", "catalog", "config", "cron", "dns", "gateway", "hooks", "identity", "jobs",
+            "model", "policy", "run", "settings", "store", "upstream",
         ],
     ),
     (
         "edge",
         &[
-            "api", "audit", "catalog", "config", "cron", "gateway", "identity", "jobs", "model",
-            "oauth", "policy", "run", "settings", "store", "upstream",
+            "api", "audit", "catalog", "config", "cron", "gateway", "hooks", "identity", "jobs",
+            "model", "oauth", "policy", "run", "settings", "store", "upstream",
         ],
     ),
 ];

@@ -12,6 +12,7 @@ use crate::audit::Action;
 use crate::config::document::Job;
 use crate::cron::Schedule;
 use crate::gateway::{Code, Gateway, Refusal, Reply};
+use crate::hooks::secret_alarms;
 use crate::jobs::{Alarm, ParamsError, Platform, alarms, kind_of, limits_of, new_run_id, why_not};
 use crate::model::{RunId, ZoneId};
 use crate::run::Trigger;
@@ -56,7 +57,8 @@ impl<D: Database, P: Platform> Gateway<'_, D, P> {
         let snapshot = self.view.current(self.store, now).await.map_err(failed)?;
         let state = self.store.begin_tick().await.map_err(failed)?;
         let document = &snapshot.config.document;
-        let alarms = alarms(self.store, document, now).await.map_err(failed)?;
+        let mut alarms = alarms(self.store, document, now).await.map_err(failed)?;
+        alarms.extend(secret_alarms(document, self.world, now));
         let is_asked = |job: &&Job| name.is_none_or(|name| name == job.name);
         let jobs: Vec<&Job> = document.jobs.iter().filter(is_asked).collect();
         let names: Vec<&str> = jobs.iter().map(|job| job.name.as_str()).collect();
@@ -102,8 +104,9 @@ impl<D: Database, P: Platform> Gateway<'_, D, P> {
         let now = self.world.now();
         let failed = |error| self.store_failed("list alarms", &error);
         let snapshot = self.view.current(self.store, now).await.map_err(failed)?;
-        let found = alarms(self.store, &snapshot.config.document, now).await;
-        let found = found.map_err(failed)?;
+        let document = &snapshot.config.document;
+        let mut found = alarms(self.store, document, now).await.map_err(failed)?;
+        found.extend(secret_alarms(document, self.world, now));
         let shown = found.iter().map(shown_alarm).collect();
         success(StatusCode::OK, Value::Array(shown), &[])
     }

@@ -1,4 +1,4 @@
-//! Zonekeeper's own API, `/api/v1`: configuration, keys, decisions, audit, jobs, runs, snapshots.
+//! Zonekeeper's own API, `/api/v1`: configuration, keys, decisions, audit, jobs, runs, hooks, snapshots.
 //!
 //! Owns the routes, who may use them and the shapes of their answers. The root key opens all of it,
 //! the `Zonekeeper …` permission groups what they name; neither opens `/client/v4`. Every change is
@@ -10,6 +10,7 @@ mod call;
 mod config;
 mod decide;
 mod envelope;
+mod hooks;
 mod jobs;
 mod keys;
 mod resolve;

@@ -53,6 +53,12 @@ pub enum Route<'p> {
     RetryRun(&'p str),
     /// `GET /alarms`
     ListAlarms,
+    /// `GET /hooks`
+    ListHooks,
+    /// `GET /hooks/{name}/deliveries`
+    ListDeliveries(&'p str),
+    /// `POST /hooks/{name}/deliveries/{id}/replay`
+    ReplayDelivery(&'p str, &'p str),
     /// `GET /snapshots`
     ListSnapshots,
     /// `GET /snapshots/{id}`
@@ -190,6 +196,21 @@ pub const ROUTES: &[RouteInfo] = &[
     },
     RouteInfo {
         method: "GET",
+        path: "/hooks",
+        group: JOBS_READ,
+    },
+    RouteInfo {
+        method: "GET",
+        path: "/hooks/{name}/deliveries",
+        group: JOBS_READ,
+    },
+    RouteInfo {
+        method: "POST",
+        path: "/hooks/{name}/deliveries/{id}/replay",
+        group: JOBS_RUN,
+    },
+    RouteInfo {
+        method: "GET",
         path: "/snapshots",
         group: JOBS_READ,
     },
@@ -223,7 +244,6 @@ const NOT_BUILT: &[&str] = &[
     "changes",
     "deploys",
     "grants",
-    "hooks",
     "openapi.json",
     "principals",
     "usage",
@@ -257,6 +277,9 @@ impl<'p> Route<'p> {
             ("POST", ["runs", id, "cancel"]) => Self::CancelRun(id),
             ("POST", ["runs", id, "retry"]) => Self::RetryRun(id),
             ("GET", ["alarms"]) => Self::ListAlarms,
+            ("GET", ["hooks"]) => Self::ListHooks,
+            ("GET", ["hooks", name, "deliveries"]) => Self::ListDeliveries(name),
+            ("POST", ["hooks", name, "deliveries", id, "replay"]) => Self::ReplayDelivery(name, id),
             ("GET", ["snapshots"]) => Self::ListSnapshots,
             ("GET", ["snapshots", id]) => Self::ReadSnapshot(id),
             ("GET", ["snapshots", id, "difference"]) => Self::Difference(id),
@@ -283,6 +306,8 @@ impl<'p> Route<'p> {
             | Self::ReadSteps(_)
             | Self::ReadEvents(_)
             | Self::ListAlarms
+            | Self::ListHooks
+            | Self::ListDeliveries(_)
             | Self::ListSnapshots
             | Self::ReadSnapshot(_)
             | Self::Difference(_)
@@ -291,7 +316,8 @@ impl<'p> Route<'p> {
             | Self::ResumeJob(_)
             | Self::StartRun(_)
             | Self::CancelRun(_)
-            | Self::RetryRun(_) => Some(JOBS_RUN),
+            | Self::RetryRun(_)
+            | Self::ReplayDelivery(..) => Some(JOBS_RUN),
             Self::Whoami | Self::NotBuilt => None,
         }
     }
@@ -319,6 +345,8 @@ impl<'p> Route<'p> {
             Self::CancelRun(_) => "zonekeeper-run-cancel",
             Self::RetryRun(_) => "zonekeeper-run-retry",
             Self::ListAlarms => "zonekeeper-alarm-read",
+            Self::ListHooks | Self::ListDeliveries(_) => "zonekeeper-hook-read",
+            Self::ReplayDelivery(..) => "zonekeeper-hook-replay",
             Self::ListSnapshots | Self::ReadSnapshot(_) | Self::Difference(_) | Self::Export(_) => {
                 "zonekeeper-snapshot-read"
             }
@@ -357,6 +385,14 @@ impl<'p> Route<'p> {
             Self::CancelRun(id) => format!("cancel run {}", sanitised(id, 32)),
             Self::RetryRun(id) => format!("retry run {}", sanitised(id, 32)),
             Self::ListAlarms => "list alarms".to_owned(),
+            Self::ListHooks => "list hooks".to_owned(),
+            Self::ListDeliveries(name) => {
+                format!("list deliveries to hook {}", sanitised(name, 64))
+            }
+            Self::ReplayDelivery(name, id) => {
+                let (name, id) = (sanitised(name, 64), sanitised(id, 128));
+                format!("replay delivery {id} of hook {name}")
+            }
             Self::ListSnapshots => "list snapshots".to_owned(),
             Self::ReadSnapshot(id) | Self::Difference(id) | Self::Export(id) => {
                 format!("read snapshot {}", sanitised(id, 32))

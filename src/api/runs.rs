@@ -11,11 +11,11 @@ use crate::gateway::{Code, Gateway, Refusal, Reply};
 use crate::jobs::Platform;
 use crate::model::{RunId, Timestamp};
 use crate::run::{Run, RunState, Step, Work};
-use crate::store::Database;
+use crate::store::{Database, DeliveryOutcome};
 
 /// Items on a page unless `limit` says otherwise, and at the most.
 const DEFAULT_LIMIT: u32 = 50;
-const MAX_LIMIT: u32 = 500;
+pub(super) const MAX_LIMIT: u32 = 500;
 /// Steps whose work is shown on one page: a body may have a megabyte.
 const MAX_STEPS: usize = 20;
 
@@ -83,16 +83,21 @@ fn shown_work(work: Work) -> Value {
 }
 
 /// The query parameters of a list.
-struct Query<'q> {
+pub(super) struct Query<'q> {
     job: Option<std::borrow::Cow<'q, str>>,
     state: Option<RunState>,
-    limit: u32,
-    cursor: Option<std::borrow::Cow<'q, str>>,
+    pub(super) outcome: Option<DeliveryOutcome>,
+    pub(super) limit: u32,
+    pub(super) cursor: Option<std::borrow::Cow<'q, str>>,
 }
 
 impl<'q> Query<'q> {
     /// Reads those of `allowed`; any other, or one that stands twice, is refused.
-    fn read(query: Option<&'q str>, allowed: &[&str], max: u32) -> Result<Self, Refusal> {
+    pub(super) fn read(
+        query: Option<&'q str>,
+        allowed: &[&str],
+        max: u32,
+    ) -> Result<Self, Refusal> {
         let wrong = |name: &str, takes: &str| {
             Refusal::new(
                 Code::InvalidParams,
@@ -102,6 +107,7 @@ impl<'q> Query<'q> {
         let mut read = Self {
             job: None,
             state: None,
+            outcome: None,
             limit: DEFAULT_LIMIT.min(max),
             cursor: None,
         };
@@ -126,6 +132,11 @@ impl<'q> Query<'q> {
                     let state = RunState::named(&value).ok_or_else(|| wrong("state", states))?;
                     read.state = Some(state);
                 }
+                "outcome" => {
+                    let outcome = DeliveryOutcome::named(&value);
+                    let outcomes = "started, filtered, test or refused";
+                    read.outcome = Some(outcome.ok_or_else(|| wrong("outcome", outcomes))?);
+                }
                 "cursor" => read.cursor = Some(value),
                 _ => {
                     read.limit = value
@@ -141,7 +152,7 @@ impl<'q> Query<'q> {
     }
 }
 
-fn wrong_cursor() -> Refusal {
+pub(super) fn wrong_cursor() -> Refusal {
     Refusal::new(
         Code::InvalidParams,
         "The query parameter `cursor` takes the cursor of the page before.",

@@ -24,6 +24,7 @@ use crate::gateway::{
     After, Code, Finished, Gateway, Inbound, PREFIX, RawTarget, Reconciled, Refusal, Reply,
     below_prefix, codes_page, reconcile, split_url,
 };
+use crate::hooks::{HOOKS_PREFIX, secret_alarms};
 use crate::jobs::{Engine, alarms};
 #[cfg(target_arch = "wasm32")]
 use crate::model::install_parser;
@@ -94,9 +95,11 @@ async fn scheduled(event: ScheduledEvent, env: Env, _context: ScheduleContext) {
         Err(problem) => return console_error!("tick: not configured: {problem}"),
     };
     let isolate = &invocation.world.outbound.isolate;
-    if let Err(error) = isolate.view.current(&invocation.store, clock::now()).await {
-        return console_error!("tick: {error}");
-    }
+    let current = isolate.view.current(&invocation.store, clock::now());
+    let snapshot = match current.await {
+        Ok(snapshot) => snapshot,
+        Err(error) => return console_error!("tick: {error}"),
+    };
     match reconcile(&invocation.store, &invocation.world, now).await {
         Ok(done) if done != Reconciled::default() => console_log!("tick: {done:?}"),
         Ok(_) => {}
@@ -109,6 +112,12 @@ async fn scheduled(event: ScheduledEvent, env: Env, _context: ScheduleContext) {
     }
     if let Err(error) = invocation.store.forget_asset_jwts(spent).await {
         console_error!("tick: forget tokens of uploads: {error}");
+    }
+    if let Err(error) = invocation.store.forget_deliveries(spent).await {
+        console_error!("tick: forget deliveries: {error}");
+    }
+    for alarm in secret_alarms(&snapshot.config.document, &invocation.world, now) {
+        console_error!("ALARM: {}", alarm.message);
     }
     match invocation.engine().tick(now).await {
         Ok(done) if !done.is_quiet() => console_log!("tick: {done:?}"),
@@ -264,6 +273,9 @@ async fn route(
     if let Some(path) = below_api.filter(|rest| rest.starts_with('/')) {
         return gateway.serve_api(inbound, origin, path, query).await;
     }
+    if let Some(name) = path.strip_prefix(HOOKS_PREFIX) {
+        return gateway.receive_hook(inbound, origin, name).await;
+    }
     if path == TOKEN_PATH {
         return gateway.exchange_token(inbound, origin).await;
     }
@@ -306,7 +318,9 @@ async fn ready(isolate: &Isolate, gateway: &Gateway<'_, D1, EdgeWorld>) -> Reply
     let now = clock::now();
     let found = async {
         let snapshot = isolate.view.refresh(&isolate.store, now).await?;
-        let alarms = alarms(&isolate.store, &snapshot.config.document, now).await?;
+        let document = &snapshot.config.document;
+        let mut alarms = alarms(&isolate.store, document, now).await?;
+        alarms.extend(secret_alarms(document, gateway.world, now));
         Ok::<_, StoreError>((alarms, gateway.credential_warnings(&snapshot, now).await))
     };
     let (status, word, alarms) = match found.await {

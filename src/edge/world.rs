@@ -6,7 +6,7 @@
 use std::rc::Rc;
 
 use wasm_bindgen::{JsCast, JsValue};
-use worker::js_sys::Uint8Array;
+use worker::js_sys::{Reflect, Uint8Array};
 use worker::web_sys::Response;
 
 use super::bridge::{self, fault_of};
@@ -17,10 +17,10 @@ use super::outbound::{CallerBody, Outbound, fault, head_of, settle};
 use super::recorder::Recorder;
 use super::timezones::RuntimeZones;
 use crate::cron::TimeZones;
-use crate::gateway::{BodyFault, Lease, LockFault, World};
+use crate::gateway::{BodyFault, Lease, LockFault, Secrets, World};
 use crate::identity::{Issuers, KeySource, PublicKey, Published, Verifier, question};
 use crate::jobs::{Platform, PlatformError};
-use crate::model::{EntryId, RunId, Timestamp, ZoneId};
+use crate::model::{EntryId, RunId, Secret, Timestamp, ZoneId};
 use crate::upstream::{Answer, Client, DEADLINE_MS, Exchange, Fault, Head, Relay, Upstream};
 
 /// One request, or one invocation that works on runs.
@@ -114,6 +114,13 @@ impl Issuers for EdgeWorld {
             Some(answer) => Published::read(&answer),
             None => Err("the object that keeps them cannot be reached".to_owned()),
         }
+    }
+}
+
+impl Secrets for EdgeWorld {
+    fn secret(&self, name: &str) -> Option<Secret> {
+        let value = Reflect::get(self.env(), &name.into()).ok()?;
+        value.as_string().map(Secret::new)
     }
 }
 

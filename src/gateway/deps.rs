@@ -7,7 +7,7 @@ use super::zone_lock::{Lease, LockFault};
 use crate::audit::{Event, OutcomeRow};
 use crate::cron::TimeZones;
 use crate::identity::{Issuers, KeyId, Verifier};
-use crate::model::{EntryId, Timestamp, ZoneId};
+use crate::model::{EntryId, Secret, Timestamp, ZoneId};
 use crate::settings::Settings;
 use crate::store::Store;
 use crate::upstream::{DEADLINE_MS, Outcome, Upstream};
@@ -23,12 +23,18 @@ pub enum BodyFault {
     Broken,
 }
 
+/// The Worker's secrets that the configuration names.
+pub trait Secrets {
+    /// The secret called `name`, where it is set.
+    fn secret(&self, name: &str) -> Option<Secret>;
+}
+
 /// The world around one call: its body, the upstream, issuers of tokens, the clock.
 #[expect(
     async_fn_in_trait,
     reason = "an isolate has one thread, so futures need not be Send"
 )]
-pub trait World: Upstream + TimeZones + Issuers + Verifier {
+pub trait World: Upstream + TimeZones + Issuers + Verifier + Secrets {
     /// The time.
     fn now(&self) -> Timestamp;
 

@@ -20,6 +20,7 @@ pub const READ_HEADERS: &[&str] = &[
     "authorization",
     "cf-access-jwt-assertion",
     "cf-connecting-ip",
+    "cf-webhook-auth",
     "content-encoding",
     "content-length",
     "content-type",
@@ -27,8 +28,16 @@ pub const READ_HEADERS: &[&str] = &[
     "idempotency-key",
     "sec-fetch-site",
     "upgrade",
+    "webhook-id",
+    "webhook-signature",
+    "webhook-timestamp",
     "x-auth-key",
     "x-auth-user-service-key",
+    "x-github-delivery",
+    "x-github-event",
+    "x-gitlab-event",
+    "x-gitlab-token",
+    "x-hub-signature-256",
 ];
 /// A page of another site cannot add this header, so whoever sends it is no such page.
 pub const REQUEST_HEADER: &str = "zonekeeper-request";
@@ -85,6 +94,8 @@ pub struct Inbound<'a> {
     /// The fault to inject.
     #[cfg(feature = "faults")]
     pub fault: Option<&'a str>,
+    /// All of it, for headers that only one route reads.
+    pub head: &'a str,
 }
 
 /// A method as far as it matters here. Anything else is not proxied.
@@ -122,6 +133,7 @@ impl<'a> Inbound<'a> {
         let mut inbound = Self {
             method: lines.next().unwrap_or_default(),
             url: lines.next().unwrap_or_default(),
+            head,
             ..Self::default()
         };
         for line in lines {
@@ -150,6 +162,13 @@ impl<'a> Inbound<'a> {
             }
         }
         inbound
+    }
+
+    /// A header by its name in lower case; one that came several times is joined with commas.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&'a str> {
+        let mut lines = self.head.split('\n').skip(2);
+        lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
     }
 
     /// The address Cloudflare reports, where it can be read.
@@ -182,6 +201,11 @@ mod tests {
         assert_eq!(inbound.content_length, Some(12));
         assert_eq!(inbound.source_ip, Some("::1"));
         assert_eq!(inbound.unsupported, None);
+        assert_eq!(inbound.header("content-length"), Some("12"));
+        assert_eq!(inbound.header("cf-connecting-ip"), Some("::1"));
+        for absent in ["content", "PATCH", "http", "length", "::1"] {
+            assert_eq!(inbound.header(absent), None);
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use http::StatusCode;
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::identity::CredentialError;
 
@@ -189,6 +190,12 @@ impl Refusal {
     /// which `/errors` explains the codes.
     #[must_use]
     pub fn body(&self, origin: &str) -> String {
+        self.body_with(origin, Value::Null)
+    }
+
+    /// The same with a result, for what was refused and is on record by a name.
+    #[must_use]
+    pub fn body_with(&self, origin: &str, result: Value) -> String {
         let info = self.code.info();
         let errors: Vec<ErrorItem<'_>> = std::iter::once(&self.message)
             .chain(&self.further)
@@ -202,7 +209,7 @@ impl Refusal {
             success: false,
             errors,
             messages: [],
-            result: None,
+            result,
         };
         // A struct of texts and numbers always serialises.
         serde_json::to_string(&body).unwrap_or_default()
@@ -214,7 +221,7 @@ struct ErrorEnvelope<'a> {
     success: bool,
     errors: Vec<ErrorItem<'a>>,
     messages: [(); 0],
-    result: Option<()>,
+    result: Value,
 }
 
 #[derive(Serialize)]

@@ -13,6 +13,7 @@ use zonekeeper::gateway::{
     After, BodyFault, Finished, Gateway, Inbound, RawTarget, Reply, View, World, below_prefix,
     split_url,
 };
+use zonekeeper::hooks::HOOKS_PREFIX;
 use zonekeeper::identity::{Key, KeyRecord};
 use zonekeeper::model::{Secret, Timestamp};
 use zonekeeper::oauth::TOKEN_PATH;
@@ -122,6 +123,11 @@ impl Ask {
 
     pub(crate) fn toml(self, body: &str) -> Self {
         self.header("content-type", "application/toml").text(body)
+    }
+
+    pub(crate) fn bytes(mut self, body: &[u8]) -> Self {
+        self.body = Ok(body.to_vec());
+        self
     }
 
     pub(crate) fn body_fault(mut self, fault: BodyFault) -> Self {
@@ -377,6 +383,8 @@ impl Keeper {
         };
         let finished = if path == TOKEN_PATH {
             block_on(gateway.exchange_token(&inbound, origin))
+        } else if let Some(name) = path.strip_prefix(HOOKS_PREFIX) {
+            block_on(gateway.receive_hook(&inbound, origin, name))
         } else if let Some(path) = below_prefix(path) {
             block_on(gateway.serve(&inbound, origin, RawTarget { path, query }))
         } else {

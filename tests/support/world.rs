@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use zonekeeper::cron::TimeZones;
-use zonekeeper::gateway::{BodyFault, Lease, LockFault, World};
+use zonekeeper::gateway::{BodyFault, Lease, LockFault, Secrets, World};
 use zonekeeper::identity::{Issuers, KeySource, PublicKey, Published, Verifier};
 use zonekeeper::jobs::{Platform, PlatformError};
-use zonekeeper::model::{EntryId, EntryIds, RunId, Timestamp, ZoneId};
+use zonekeeper::model::{EntryId, EntryIds, RunId, Secret, Timestamp, ZoneId};
 use zonekeeper::upstream::{Answer, Client, Exchange, Fault, Head, Relay, Upstream};
 
 use super::issuers::{self, SimIssuers};
@@ -66,6 +66,7 @@ pub(crate) struct FakeWorld {
     pub(crate) lock_fault: Cell<Option<LockFault>>,
     form: RefCell<Option<Vec<u8>>>,
     bearer: RefCell<Option<String>>,
+    secrets: RefCell<BTreeMap<String, String>>,
 }
 
 impl FakeWorld {
@@ -88,6 +89,7 @@ impl FakeWorld {
             lock_fault: Cell::default(),
             form: RefCell::default(),
             bearer: RefCell::default(),
+            secrets: RefCell::default(),
         }
     }
 
@@ -110,6 +112,15 @@ impl FakeWorld {
     /// The token that was last sent in place of our credential.
     pub(crate) fn bearer(&self) -> Option<String> {
         self.bearer.borrow().clone()
+    }
+
+    /// Sets a secret of the Worker, or takes it away.
+    pub(crate) fn set_secret(&self, name: &str, value: Option<&str>) {
+        let mut secrets = self.secrets.borrow_mut();
+        match value {
+            Some(value) => secrets.insert(name.to_owned(), value.to_owned()),
+            None => secrets.remove(name),
+        };
     }
 
     pub(crate) fn expect(&self, call: Expected) {
@@ -198,6 +209,12 @@ impl Issuers for FakeWorld {
 impl Verifier for FakeWorld {
     async fn verify(&self, key: &PublicKey, input: &str, signature: &[u8]) -> Result<bool, String> {
         issuers::verify(key, input, signature)
+    }
+}
+
+impl Secrets for FakeWorld {
+    fn secret(&self, name: &str) -> Option<Secret> {
+        self.secrets.borrow().get(name).map(Secret::new)
     }
 }
 

@@ -7,9 +7,11 @@ use std::rc::Rc;
 use http::StatusCode;
 use simulator::Answered;
 use zonekeeper::catalog::Method;
-use zonekeeper::gateway::{BodyFault, Command, Lease, LockFault, Ticket, Turn, World, ZoneLock};
+use zonekeeper::gateway::{
+    BodyFault, Command, Lease, LockFault, Secrets, Ticket, Turn, World, ZoneLock,
+};
 use zonekeeper::identity::{Issuers, KeySource, PublicKey, Published, Verifier};
-use zonekeeper::model::{EntryId, EntryIds, RunId, Timestamp, ZoneId};
+use zonekeeper::model::{EntryId, EntryIds, RunId, Secret, Timestamp, ZoneId};
 use zonekeeper::upstream::{self, Answer, Client, DEADLINE_MS, Exchange, Head, Relay, Upstream};
 
 use super::blobs::Blobs;
@@ -35,6 +37,8 @@ pub(crate) struct Outside {
     locks: Rc<RefCell<BTreeMap<String, ZoneLock>>>,
     /// The bug that is planted, if one is.
     pub(crate) planted: Rc<Cell<Option<&'static str>>>,
+    /// The Worker's secrets.
+    pub(crate) secrets: Rc<RefCell<BTreeMap<String, String>>>,
     /// Counts random numbers, so that no two isolates get the same.
     chance: Rc<Cell<u64>>,
     logs: Rc<RefCell<Vec<String>>>,
@@ -53,6 +57,7 @@ impl Outside {
             queue: Rc::default(),
             locks: Rc::default(),
             planted: Rc::default(),
+            secrets: Rc::default(),
             chance: Rc::default(),
             logs: Rc::default(),
         }
@@ -266,6 +271,12 @@ impl Issuers for LabWorld {
 impl Verifier for LabWorld {
     async fn verify(&self, key: &PublicKey, _: &str, _: &[u8]) -> Result<bool, String> {
         panic!("nobody checks a signature by {key:?}");
+    }
+}
+
+impl Secrets for LabWorld {
+    fn secret(&self, name: &str) -> Option<Secret> {
+        self.outside.secrets.borrow().get(name).map(Secret::new)
     }
 }
 
