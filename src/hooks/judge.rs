@@ -98,7 +98,7 @@ mod tests {
         judge(&hook, event, &parse(body.as_bytes()).unwrap())
     }
 
-    fn filters(when: Value, body: &str, expected: Option<&str>) {
+    fn filters(when: &Value, body: &str, expected: Option<&str>) {
         let verdict = judged(json!({"when": when}), Some("push"), body);
         let expected = expected.map_or(Verdict::Start(Map::new()), |why| {
             Verdict::Filtered(why.to_owned())
@@ -108,22 +108,26 @@ mod tests {
 
     #[test]
     fn every_condition_must_hold_and_what_is_absent_does_not() {
-        filters(json!({}), "{}", None);
-        filters(json!({"event": "push"}), "{}", None);
-        filters(json!({"event": ["pull", "push"]}), "{}", None);
-        filters(json!({"event": "Push"}), "{}", Some("event is \"push\""));
-        filters(json!({"/a": 1}), r#"{"a":1}"#, None);
-        filters(json!({"/a": 1}), r#"{"a":"1"}"#, Some("/a is \"1\""));
-        filters(json!({"/a": "1"}), r#"{"a":1}"#, Some("/a is 1"));
-        filters(json!({"/a": false}), r#"{"a":false}"#, None);
-        filters(json!({"/a": false}), "{}", Some("/a is absent"));
-        filters(json!({"/a": false}), r#"{"a":null}"#, Some("/a is null"));
-        filters(json!({"/a/b": ["x", 2, true]}), r#"{"a":{"b":true}}"#, None);
+        filters(&json!({}), "{}", None);
+        filters(&json!({"event": "push"}), "{}", None);
+        filters(&json!({"event": ["pull", "push"]}), "{}", None);
+        filters(&json!({"event": "Push"}), "{}", Some("event is \"push\""));
+        filters(&json!({"/a": 1}), r#"{"a":1}"#, None);
+        filters(&json!({"/a": 1}), r#"{"a":"1"}"#, Some("/a is \"1\""));
+        filters(&json!({"/a": "1"}), r#"{"a":1}"#, Some("/a is 1"));
+        filters(&json!({"/a": false}), r#"{"a":false}"#, None);
+        filters(&json!({"/a": false}), "{}", Some("/a is absent"));
+        filters(&json!({"/a": false}), r#"{"a":null}"#, Some("/a is null"));
+        filters(
+            &json!({"/a/b": ["x", 2, true]}),
+            r#"{"a":{"b":true}}"#,
+            None,
+        );
         let both = json!({"/a": "x", "event": "push"});
-        filters(both.clone(), r#"{"a":"x"}"#, None);
-        filters(both, r#"{"a":"y"}"#, Some("/a is \"y\""));
+        filters(&both, r#"{"a":"x"}"#, None);
+        filters(&both, r#"{"a":"y"}"#, Some("/a is \"y\""));
         let list = r#"{"a":["x"]}"#;
-        filters(json!({"/a": ["x"]}), list, Some("/a is no single value"));
+        filters(&json!({"/a": ["x"]}), list, Some("/a is no single value"));
     }
 
     #[test]

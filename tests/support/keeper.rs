@@ -125,6 +125,28 @@ impl Ask {
         self.header("content-type", "application/toml").text(body)
     }
 
+    /// The same to another address, such as `PUT /api/v1/config`.
+    pub(crate) fn to(self, line: &str) -> Self {
+        let mut lines = self.head.splitn(3, '\n').skip(2);
+        let rest = lines
+            .next()
+            .map_or_else(String::new, |rest| format!("\n{rest}"));
+        let head = ask(line).head + &rest;
+        Self { head, ..self }
+    }
+
+    /// The same with another text in its head.
+    pub(crate) fn with(self, text: &str, other: &str) -> Self {
+        let head = self.head.replacen(text, other, 1);
+        assert_ne!(head, self.head, "{text}");
+        Self { head, ..self }
+    }
+
+    /// Its head and its body.
+    pub(crate) fn parts(&self) -> (&str, Result<Vec<u8>, BodyFault>) {
+        (&self.head, self.body.clone())
+    }
+
     pub(crate) fn bytes(mut self, body: &[u8]) -> Self {
         self.body = Ok(body.to_vec());
         self

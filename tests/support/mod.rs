@@ -5,6 +5,7 @@ pub(crate) mod database;
 pub(crate) mod exchange;
 pub(crate) mod gate;
 pub(crate) mod harness;
+pub(crate) mod hooks;
 pub(crate) mod issuers;
 pub(crate) mod keeper;
 pub(crate) mod lab;
