@@ -107,7 +107,7 @@ fn t9_github_signs_the_bytes_and_every_other_spelling_is_refused() {
             github("72d3-a", "workflow_run", BODY).to("POST /hooks/other"),
             ""
         ),
-        "there is no such hook"
+        "there is no such hook."
     );
     assert_eq!(keeper.world.sent(), []);
     started(&keeper.call(signed(&good)));

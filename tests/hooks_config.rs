@@ -116,7 +116,7 @@ fn what_cannot_be_a_hook_is_refused_with_its_field() {
     refuses(
         "params = { tags = \"/tags\" }",
         "params = { tags = 1 }",
-        "hooks[0].params.tags: expected a text in quotes, found a number.",
+        "hooks[0].params.tags: expected a text in quotes, found the number 1.",
     );
     refuses(
         "name = \"lab\"",

@@ -118,7 +118,7 @@ impl<D: Database, P: Platform> Gateway<'_, D, P> {
         let snapshot = self.view.current(self.store, now).await.map_err(failed)?;
         let mut hooks = snapshot.config.document.hooks.iter();
         let hook = hooks.find(|hook| hook.name == name);
-        let hook = hook.ok_or_else(|| unproven("there is no such hook"))?;
+        let hook = hook.ok_or_else(|| unproven("there is no such hook."))?;
         let secrets = usable(hook, self.world);
         let header = |name: &str| inbound.header(name);
         let proven = prove_delivery(hook.sender, &secrets, &header, &body, now);

@@ -31,6 +31,8 @@ const VARIANTS = { release: RELEASE, faults: FAULTS };
 export class Zonekeeper {
   sim;
   rootKey;
+  /** Secrets of the Worker. */
+  secrets;
   #workers;
   #state;
 
@@ -57,6 +59,13 @@ export class Zonekeeper {
     zk.rootKey = randomBytes(30).toString("base64url");
     zk.#state = await mkdtemp(path.join(os.tmpdir(), "zonekeeper-"));
     zk.sim = await Simulator.start({ binary: simulator });
+    zk.secrets = {
+      ROOT_KEY: zk.rootKey,
+      CLOUDFLARE_API_TOKEN: zk.sim.state.token,
+      KEY_PEPPER: randomBytes(32).toString("base64"),
+      AUDIT_SIGNING_KEY: randomBytes(32).toString("base64"),
+      ...secrets,
+    };
     try {
       zk.#workers = await Workers.start({
         out,
@@ -68,13 +77,7 @@ export class Zonekeeper {
           ...ownResources(zk.sim.state),
           ...vars,
         },
-        secrets: {
-          ROOT_KEY: zk.rootKey,
-          CLOUDFLARE_API_TOKEN: zk.sim.state.token,
-          KEY_PEPPER: randomBytes(32).toString("base64"),
-          AUDIT_SIGNING_KEY: randomBytes(32).toString("base64"),
-          ...secrets,
-        },
+        secrets: zk.secrets,
         ...(egress ? { egress } : {}),
       });
       if (config !== undefined) await zk.apply(config);
