@@ -8,13 +8,15 @@ use serde_json::{Map, Value, json};
 use super::judge::{Verdict, judge};
 use crate::audit::Event;
 use crate::config::document::{Hook, Job};
-use crate::gateway::{Code, Gateway, Refusal, Reply, Snapshot};
+use crate::gateway::{Code, Gateway, Refusal, Reply, Snapshot, sanitised};
 use crate::jobs::{Platform, kind_of, limits_of, new_run_id, why_not};
 use crate::model::ZoneId;
 use crate::model::json::Json;
 use crate::run::Trigger;
 use crate::store::{Database, Delivery, DeliveryOutcome, NewRun, StoreError};
 
+/// Most characters of a reason, which may repeat what a delivery brings.
+const MAX_REASON_CHARS: usize = 500;
 /// How often other numbers are taken where those taken first are somebody else's.
 const TRIES: usize = 4;
 
@@ -64,6 +66,7 @@ impl<D: Database, P: Platform> Gateway<'_, D, P> {
                 Err(why) => (DeliveryOutcome::Refused, Some(why), None),
             },
         };
+        let reason = reason.map(|why| sanitised(&why, MAX_REASON_CHARS));
         for _ in 0..TRIES {
             let run = match &run {
                 None => None,

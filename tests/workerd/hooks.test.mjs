@@ -78,6 +78,13 @@ describe("hooks", () => {
     );
     const [listed] = await deliveries(zk);
     assert.deepEqual([listed.id, listed.event, listed.outcome, listed.run_id, listed.audit], [id, "workflow_run", "started", run, entry.id]);
+    // A body may have a megabyte, and is stored whole.
+    const large = payload("large").replace("{", `{"padding":"${"x".repeat((1 << 20) - 120)}",`);
+    const kept = await deliver(zk, large);
+    assert.equal(kept.status, 202, kept.text);
+    const { size } = await (await zk.d1()).prepare("SELECT length(body) AS size FROM hook_deliveries WHERE run = ?").bind(kept.json.result.run).first();
+    assert.equal(size, large.length);
+    await ended(zk, kept.json.result.run);
     const filtered = await deliver(zk, payload("release-1", "topic"));
     assert.deepEqual([filtered.status, filtered.json.result.outcome], [200, "filtered"], filtered.text);
     const test = await zk.request("POST", "/hooks/alerts", '{"text":"Hello World!"}', { key: null, headers: { "cf-webhook-auth": SECRETS.HOOK_ALERTS } });
