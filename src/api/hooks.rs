@@ -127,7 +127,7 @@ impl<D: Database, P: Platform> Gateway<'_, D, P> {
             started_by: admitted.who.principal.clone().unwrap_or_default(),
         };
         self.admit_again(call).await?;
-        let stored = self.deliver(&snapshot, hook, &arrived, |delivery| {
+        let entry = |delivery: &Delivery| {
             let came_of_it = match delivery.run {
                 Some(run) => format!("which started run {run} of {}", hook.job),
                 None => format!("which was {}", delivery.outcome.as_str()),
@@ -137,7 +137,8 @@ impl<D: Database, P: Platform> Gateway<'_, D, P> {
             let mut event = self.change_event(call, "zonekeeper-hook-replay", admitted, action);
             event.run = delivery.run;
             event
-        });
+        };
+        let stored = self.deliver(&snapshot, hook, &arrived, &entry);
         let (delivery, is_first) = stored.await.map_err(|error| {
             self.world.log(&format!("replay a delivery: {error}"));
             change_refusal(&error)

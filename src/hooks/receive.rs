@@ -152,13 +152,14 @@ impl<D: Database, P: Platform> Gateway<'_, D, P> {
             replay_of: None,
             started_by: format!("hook {}", hook.name),
         };
-        let stored = self.deliver(&snapshot, hook, &arrived, |delivery| {
+        let entry = |delivery: &Delivery| {
             let about = delivery.event.as_ref();
             let about = about.map_or_else(String::new, |event| format!(", {event}"));
             let credential =
                 delivery_credential(&format!("{sender} delivery {}{about}", delivery.id));
             accepted(inbound, delivery, &hook.job, credential, proven.secret)
-        });
+        };
+        let stored = self.deliver(&snapshot, hook, &arrived, &entry);
         Ok(stored.await.map_err(failed)?) // (4)
     }
 

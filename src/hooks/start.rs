@@ -51,7 +51,7 @@ impl<D: Database, P: Platform> Gateway<'_, D, P> {
         snapshot: &Rc<Snapshot>,
         hook: &Hook,
         arrived: &Arrived<'_>,
-        event: impl Fn(&Delivery) -> Event,
+        event: &dyn Fn(&Delivery) -> Event,
     ) -> Result<(Delivery, bool), StoreError> {
         let verdict = match arrived.body {
             Some(body) => judge(hook, arrived.event.as_deref(), body),
