@@ -16,6 +16,7 @@ use simulator::{TOKEN, ZONE_COM_ID, ZONE_NET_ID};
 use support::harness::Harness;
 use support::lab::writes::BY_HAND;
 use support::motor::JobCase;
+use support::rollout;
 #[cfg(feature = "faults")]
 use support::sweep::sweep;
 use support::sweep::{Case, fail_every_effect, fail_twice};
@@ -40,7 +41,12 @@ zones = ["example.com", "example.net"]
 "#;
 
 /// A run of every kind, in the order of the kinds.
-const CASES: &[fn() -> JobCase] = &[purge_of_two_zones, snapshot_of_two_zones, restore_of_a_zone];
+const CASES: &[fn() -> JobCase] = &[
+    purge_of_two_zones,
+    snapshot_of_two_zones,
+    restore_of_a_zone,
+    deployment_in_steps,
+];
 
 /// 150 files and a tag in two zones: several calls, each of which may be the one cut off.
 fn purge_of_two_zones() -> JobCase {
@@ -96,6 +102,41 @@ fn snapshot_of_two_zones() -> JobCase {
         ends: RunState::Succeeded,
         planted: None,
         may_stay_unknown: &[],
+    }
+}
+
+/// A version on 5, 50 and all of the traffic, looked at in between, then a purge.
+fn deployment_in_steps() -> JobCase {
+    JobCase {
+        config: rollout::CONFIG,
+        kind: "workers.deploy",
+        run_as: "deployer",
+        params: rollout::params(),
+        prepare: rollout::prepare,
+        effects: |harness| {
+            let mut effects = rollout::purged(harness);
+            effects.push(rollout::history(harness).join(", then "));
+            effects
+        },
+        // The purge.
+        allows_repeat: true,
+        ends: RunState::Succeeded,
+        planted: None,
+        may_stay_unknown: &["/purge_cache"],
+    }
+}
+
+/// The same with a version that answers badly once it has traffic: everything goes back.
+fn deployment_that_turns_bad() -> JobCase {
+    JobCase {
+        prepare: |harness| {
+            rollout::prepare(harness);
+            rollout::behave(harness, &json!([{"version": "newest", "status": 500}]));
+        },
+        allows_repeat: false,
+        ends: RunState::Failed,
+        may_stay_unknown: &[],
+        ..deployment_in_steps()
     }
 }
 
@@ -188,6 +229,12 @@ fn a_run_that_is_cut_off_twice_ends_as_if_nothing_had_been() {
     for case in CASES {
         fail_twice(&case(), 300);
     }
+}
+
+#[test]
+fn a_deployment_that_turns_bad_is_rolled_back_wherever_it_is_cut_off() {
+    fail_every_effect(&deployment_that_turns_bad());
+    fail_twice(&deployment_that_turns_bad(), 200);
 }
 
 #[test]

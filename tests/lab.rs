@@ -217,7 +217,7 @@ fn blobs_and_messages_fail_like_a_call() {
         let world = LabWorld::new(&outside);
         let injector = &outside.injector;
         injector.plan(1, fault);
-        let ended = run(injector, world.put_blob("k", b"v".to_vec()));
+        let ended = run(injector, world.put_blob("k", b"v".to_vec(), None));
         assert_eq!(
             ended.map(|ended| ended.is_err()),
             (!is_kill).then_some(true)

@@ -44,8 +44,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "jobs",
         &[
-            "audit", "catalog", "config", "cron", "dns", "gateway", "model", "policy", "run",
-            "store", "upstream",
+            "audit", "catalog", "config", "cron", "dns", "gateway", "identity", "model", "policy",
+            "run", "settings", "store", "upstream", "workers",
         ],
     ),
     (
@@ -58,7 +58,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "api",
         &[
             "audit", "catalog", "config", "cron", "dns", "gateway", "hooks", "identity", "jobs",
-            "model", "policy", "run", "settings", "store", "upstream",
+            "model", "policy", "run", "settings", "store", "upstream", "workers",
         ],
     ),
     (

@@ -13,7 +13,9 @@ use crate::config::document::Job;
 use crate::cron::Schedule;
 use crate::gateway::{Code, Gateway, Refusal, Reply};
 use crate::hooks::secret_alarms;
-use crate::jobs::{Alarm, ParamsError, Platform, alarms, kind_of, limits_of, new_run_id, why_not};
+use crate::jobs::{
+    Alarm, ParamsError, Platform, alarms, kind_of, limits_of, new_run_id, replaces_open, why_not,
+};
 use crate::model::{RunId, ZoneId};
 use crate::run::Trigger;
 use crate::store::{Database, IdempotencyKey, NewRun, StoreError};
@@ -30,6 +32,22 @@ struct Asked {
     /// Whether the run ends with its plan.
     #[serde(default)]
     dry_run: bool,
+}
+
+/// A run that is wanted.
+pub(super) struct Wanted<'w> {
+    /// The job.
+    pub(super) job: &'w str,
+    /// Take the place of the job's parameters of the same names; `null` takes one away.
+    pub(super) params: Map<String, Value>,
+    /// Whether it ends with its plan.
+    pub(super) dry_run: bool,
+    /// What two calls with one idempotency key must have in common.
+    pub(super) body: &'w str,
+    /// What is on record as the operation.
+    pub(super) operation: &'static str,
+    /// What is done to the run, for the audit log.
+    pub(super) verb: &'static str,
 }
 
 fn started(id: RunId, state: &str) -> Value {
@@ -168,7 +186,27 @@ impl<D: Database, P: Platform> Gateway<'_, D, P> {
         name: &str,
     ) -> Result<Reply<P::Response>, Refusal> {
         let bytes = self.api_body(call, MAX_BODY_BYTES).await?;
-        let asked: Asked = read_body(&bytes)?;
+        let Asked { params, dry_run } = read_body(&bytes)?;
+        let body = String::from_utf8_lossy(&bytes);
+        let wanted = Wanted {
+            job: name,
+            params,
+            dry_run,
+            body: &body,
+            operation: "zonekeeper-run-start",
+            verb: "start",
+        };
+        self.begin_run(call, admitted, wanted).await
+    }
+
+    /// Steps 1 to 4 of whatever starts a run.
+    pub(super) async fn begin_run(
+        &self,
+        call: &Call<'_>,
+        admitted: &Admitted,
+        wanted: Wanted<'_>,
+    ) -> Result<Reply<P::Response>, Refusal> {
+        let name = wanted.job;
         let now = self.world.now();
         let failed = |error| self.store_failed("start a run", &error);
         let snapshot = self.view.current(self.store, now).await.map_err(failed)?;
@@ -176,7 +214,8 @@ impl<D: Database, P: Platform> Gateway<'_, D, P> {
         let job = jobs.iter().find(|job| job.name == name);
         let job = job.ok_or_else(|| no_job(name))?; // (1)
         let mut params = job.params.clone();
-        params.extend(asked.params);
+        params.extend(wanted.params);
+        params.retain(|_, value| !value.is_null());
         let (_, kind) = kind_of(&job.kind, &params)
             .map_err(|error| params_refusal(&error))? // (2)
             .ok_or_else(|| {
@@ -198,7 +237,7 @@ impl<D: Database, P: Platform> Gateway<'_, D, P> {
         let digest = self
             .settings
             .pepper
-            .digest(&format!("{name}\n{}", String::from_utf8_lossy(&bytes)));
+            .digest(&format!("{name}\n{}", wanted.body));
         let digest = digest.to_hex();
         let key = call.inbound.idempotency_key.map(|key| IdempotencyKey {
             owner: &owner,
@@ -222,15 +261,15 @@ impl<D: Database, P: Platform> Gateway<'_, D, P> {
             run_as: job.run_as.clone(),
             started_by: Some(owner.clone()),
             params,
-            dry_run: asked.dry_run,
+            dry_run: wanted.dry_run,
             limits: limits_of(job),
             now,
             skipped: None,
-            cancels_others: false,
+            cancels_others: replaces_open(job),
         };
-        let kind = if asked.dry_run { "a dry run" } else { "a run" };
-        let action = Action::new(format!("start {kind} of job {name}"));
-        let mut event = self.change_event(call, "zonekeeper-run-start", admitted, action);
+        let kind = if wanted.dry_run { "a dry run" } else { "a run" };
+        let action = Action::new(format!("{} {kind} of job {name}", wanted.verb));
+        let mut event = self.change_event(call, wanted.operation, admitted, action);
         event.run = Some(id);
         event.status = StatusCode::ACCEPTED.as_u16();
         self.admit_again(call).await?;

@@ -1,4 +1,5 @@
-//! Zonekeeper's own API, `/api/v1`: configuration, keys, decisions, audit, jobs, runs, hooks, snapshots.
+//! Zonekeeper's own API, `/api/v1`: configuration, keys, decisions, audit, jobs, runs, hooks,
+//! deployments, snapshots.
 //!
 //! Owns the routes, who may use them and the shapes of their answers. The root key opens all of it,
 //! the `Zonekeeper …` permission groups what they name; neither opens `/client/v4`. Every change is
@@ -9,6 +10,7 @@ mod audit;
 mod call;
 mod config;
 mod decide;
+mod deploys;
 mod envelope;
 mod hooks;
 mod jobs;

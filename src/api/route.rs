@@ -51,6 +51,18 @@ pub enum Route<'p> {
     CancelRun(&'p str),
     /// `POST /runs/{id}/retry`
     RetryRun(&'p str),
+    /// `POST /deploys`
+    StartDeploy,
+    /// `GET /deploys`
+    ListDeploys,
+    /// `GET /deploys/{id}`
+    ReadDeploy(&'p str),
+    /// `POST /deploys/{id}/promote`
+    PromoteDeploy(&'p str),
+    /// `POST /deploys/{id}/abort`
+    AbortDeploy(&'p str),
+    /// `POST /deploys/{id}/rollback`
+    RollBack(&'p str),
     /// `GET /alarms`
     ListAlarms,
     /// `GET /hooks`
@@ -195,6 +207,36 @@ pub const ROUTES: &[RouteInfo] = &[
         group: JOBS_READ,
     },
     RouteInfo {
+        method: "POST",
+        path: "/deploys",
+        group: DEPLOYS_WRITE,
+    },
+    RouteInfo {
+        method: "GET",
+        path: "/deploys",
+        group: JOBS_READ,
+    },
+    RouteInfo {
+        method: "GET",
+        path: "/deploys/{id}",
+        group: JOBS_READ,
+    },
+    RouteInfo {
+        method: "POST",
+        path: "/deploys/{id}/promote",
+        group: DEPLOYS_WRITE,
+    },
+    RouteInfo {
+        method: "POST",
+        path: "/deploys/{id}/abort",
+        group: DEPLOYS_WRITE,
+    },
+    RouteInfo {
+        method: "POST",
+        path: "/deploys/{id}/rollback",
+        group: DEPLOYS_WRITE,
+    },
+    RouteInfo {
         method: "GET",
         path: "/hooks",
         group: JOBS_READ,
@@ -236,13 +278,13 @@ pub(super) const CONFIG_WRITE: &str = "Zonekeeper Config Write";
 const AUDIT_READ: &str = "Zonekeeper Audit Read";
 const JOBS_READ: &str = "Zonekeeper Jobs Read";
 const JOBS_RUN: &str = "Zonekeeper Jobs Run";
+const DEPLOYS_WRITE: &str = "Zonekeeper Deploys Write";
 
 /// The first segments of what the design documents beyond [`ROUTES`].
 const NOT_BUILT: &[&str] = &[
     "approvals",
     "budget",
     "changes",
-    "deploys",
     "grants",
     "openapi.json",
     "principals",
@@ -276,6 +318,12 @@ impl<'p> Route<'p> {
             ("GET", ["runs", id, "events"]) => Self::ReadEvents(id),
             ("POST", ["runs", id, "cancel"]) => Self::CancelRun(id),
             ("POST", ["runs", id, "retry"]) => Self::RetryRun(id),
+            ("POST", ["deploys"]) => Self::StartDeploy,
+            ("GET", ["deploys"]) => Self::ListDeploys,
+            ("GET", ["deploys", id]) => Self::ReadDeploy(id),
+            ("POST", ["deploys", id, "promote"]) => Self::PromoteDeploy(id),
+            ("POST", ["deploys", id, "abort"]) => Self::AbortDeploy(id),
+            ("POST", ["deploys", id, "rollback"]) => Self::RollBack(id),
             ("GET", ["alarms"]) => Self::ListAlarms,
             ("GET", ["hooks"]) => Self::ListHooks,
             ("GET", ["hooks", name, "deliveries"]) => Self::ListDeliveries(name),
@@ -305,6 +353,8 @@ impl<'p> Route<'p> {
             | Self::ReadRun(_)
             | Self::ReadSteps(_)
             | Self::ReadEvents(_)
+            | Self::ListDeploys
+            | Self::ReadDeploy(_)
             | Self::ListAlarms
             | Self::ListHooks
             | Self::ListDeliveries(_)
@@ -318,6 +368,10 @@ impl<'p> Route<'p> {
             | Self::CancelRun(_)
             | Self::RetryRun(_)
             | Self::ReplayDelivery(..) => Some(JOBS_RUN),
+            Self::StartDeploy
+            | Self::PromoteDeploy(_)
+            | Self::AbortDeploy(_)
+            | Self::RollBack(_) => Some(DEPLOYS_WRITE),
             Self::Whoami | Self::NotBuilt => None,
         }
     }
@@ -344,6 +398,11 @@ impl<'p> Route<'p> {
             }
             Self::CancelRun(_) => "zonekeeper-run-cancel",
             Self::RetryRun(_) => "zonekeeper-run-retry",
+            Self::StartDeploy => "zonekeeper-deploy-start",
+            Self::ListDeploys | Self::ReadDeploy(_) => "zonekeeper-deploy-read",
+            Self::PromoteDeploy(_) => "zonekeeper-deploy-promote",
+            Self::AbortDeploy(_) => "zonekeeper-deploy-abort",
+            Self::RollBack(_) => "zonekeeper-deploy-rollback",
             Self::ListAlarms => "zonekeeper-alarm-read",
             Self::ListHooks | Self::ListDeliveries(_) => "zonekeeper-hook-read",
             Self::ReplayDelivery(..) => "zonekeeper-hook-replay",
@@ -384,6 +443,12 @@ impl<'p> Route<'p> {
             }
             Self::CancelRun(id) => format!("cancel run {}", sanitised(id, 32)),
             Self::RetryRun(id) => format!("retry run {}", sanitised(id, 32)),
+            Self::StartDeploy => "start a deployment".to_owned(),
+            Self::ListDeploys => "list deployments".to_owned(),
+            Self::ReadDeploy(id) => format!("read deployment {}", sanitised(id, 32)),
+            Self::PromoteDeploy(id) => format!("promote deployment {}", sanitised(id, 32)),
+            Self::AbortDeploy(id) => format!("abort deployment {}", sanitised(id, 32)),
+            Self::RollBack(id) => format!("roll back deployment {}", sanitised(id, 32)),
             Self::ListAlarms => "list alarms".to_owned(),
             Self::ListHooks => "list hooks".to_owned(),
             Self::ListDeliveries(name) => {
@@ -428,6 +493,6 @@ mod tests {
         assert_eq!(Route::of("DELETE", "/config"), None);
         assert_eq!(Route::of("GET", "/config/"), None);
         assert_eq!(Route::of("GET", ""), None);
-        assert_eq!(Route::of("GET", "/deploys"), Some(Route::NotBuilt));
+        assert_eq!(Route::of("GET", "/budget"), Some(Route::NotBuilt));
     }
 }

@@ -69,6 +69,10 @@ fn shown_step(step: &Step) -> Value {
 fn shown_work(work: Work) -> Value {
     match work {
         Work::Own(body) => json!({"method": null, "path": null, "body": body}),
+        Work::Upload { target, blob } => {
+            let path = format!("{}{target}", crate::gateway::PREFIX);
+            json!({"method": "POST", "path": path, "body": {"blob": blob}})
+        }
         Work::Call {
             method,
             target,
@@ -159,13 +163,17 @@ pub(super) fn wrong_cursor() -> Refusal {
     )
 }
 
-fn no_run() -> Refusal {
+pub(super) fn no_run() -> Refusal {
     Refusal::new(Code::NotFound, "There is no such run.")
 }
 
 impl<D: Database, P: Platform> Gateway<'_, D, P> {
-    /// `GET /runs?job=&state=&limit=&cursor=`, newest first.
-    pub(super) async fn list_runs(&self, call: &Call<'_>) -> Result<Reply<P::Response>, Refusal> {
+    /// `GET /runs?job=&state=&limit=&cursor=`, newest first; those of one kind for `GET /deploys`.
+    pub(super) async fn list_runs(
+        &self,
+        call: &Call<'_>,
+        kind: Option<&str>,
+    ) -> Result<Reply<P::Response>, Refusal> {
         let query = Query::read(call.query, &["job", "state", "limit", "cursor"], MAX_LIMIT)?;
         let below = match &query.cursor {
             None => None,
@@ -181,7 +189,7 @@ impl<D: Database, P: Platform> Gateway<'_, D, P> {
         self.view.current(self.store, now).await.map_err(failed)?;
         let runs = self
             .store
-            .runs(query.job.as_deref(), query.state, below, query.limit)
+            .runs(kind, query.job.as_deref(), query.state, below, query.limit)
             .await
             .map_err(failed)?;
         let is_full = runs.len() >= query.limit as usize;
@@ -353,13 +361,13 @@ impl<D: Database, P: Platform> Gateway<'_, D, P> {
     }
 
     /// Sends a run to the queue; should that fail, the sweeper finds it within a minute.
-    async fn hasten(&self, id: RunId) {
+    pub(super) async fn hasten(&self, id: RunId) {
         if let Err(error) = self.world.enqueue(&[id], 0).await {
             self.world.log(&format!("enqueue run {id}: {error}"));
         }
     }
 
-    async fn found_run(&self, id: &str) -> Result<(Run, Vec<Step>), Refusal> {
+    pub(super) async fn found_run(&self, id: &str) -> Result<(Run, Vec<Step>), Refusal> {
         let id: RunId = id.parse().map_err(|_| no_run())?;
         let now = self.world.now();
         let failed = |error| self.store_failed("read a run", &error);

@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::access::Presented;
 use super::call::Call;
+use super::deploys::DEPLOY_KIND;
 use super::envelope::success;
 use super::route::Route;
 use crate::audit::{Action, Event, Who};
@@ -41,7 +42,7 @@ fn not_built(inbound: &Inbound<'_>, route: &Route<'_>) -> Option<Refusal> {
     // Starting a run is what is done once for each key; elsewhere keys are not built.
     let key = inbound
         .idempotency_key
-        .filter(|_| !matches!(route, Route::StartRun(_)))
+        .filter(|_| !matches!(route, Route::StartRun(_) | Route::StartDeploy))
         .map(|_| "idempotency-key");
     let header = inbound.unsupported.or(key)?;
     let message = format!(
@@ -264,12 +265,18 @@ impl<D: Database, W: Platform> Gateway<'_, D, W> {
             Route::PauseJob(name) => self.pause_job(call, admitted, name, true).await,
             Route::ResumeJob(name) => self.pause_job(call, admitted, name, false).await,
             Route::StartRun(name) => self.start_run(call, admitted, name).await,
-            Route::ListRuns => self.list_runs(call).await,
+            Route::ListRuns => self.list_runs(call, None).await,
             Route::ReadRun(id) => self.read_run(id).await,
             Route::ReadSteps(id) => self.read_steps(call, id).await,
             Route::ReadEvents(id) => self.read_events(call, id).await,
             Route::CancelRun(id) => self.cancel_run(call, admitted, id).await,
             Route::RetryRun(id) => self.retry_run(call, admitted, id).await,
+            Route::StartDeploy => self.start_deploy(call, admitted).await,
+            Route::ListDeploys => self.list_runs(call, Some(DEPLOY_KIND)).await,
+            Route::ReadDeploy(id) => self.read_deploy(id).await,
+            Route::PromoteDeploy(id) => self.promote(call, admitted, id).await,
+            Route::AbortDeploy(id) => self.abort(call, admitted, id).await,
+            Route::RollBack(id) => self.roll_back(call, admitted, id).await,
             Route::ListAlarms => self.list_alarms().await,
             Route::ListHooks => self.list_hooks().await,
             Route::ListDeliveries(name) => self.list_deliveries(call, name).await,

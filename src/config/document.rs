@@ -29,6 +29,9 @@ pub struct Document {
     /// Whether the root key opens anything.
     #[serde(default, skip_serializing_if = "RootOptions::is_default")]
     pub root: RootOptions,
+    /// What of the web jobs may ask.
+    #[serde(default, skip_serializing_if = "OutboundOptions::is_default")]
+    pub outbound: OutboundOptions,
     /// Who may call, or in whose name jobs run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub principals: Vec<Principal>,
@@ -119,6 +122,20 @@ impl RootOptions {
     )]
     fn is_default(&self) -> bool {
         *self == Self::default()
+    }
+}
+
+/// What of the web jobs may ask and be told.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OutboundOptions {
+    /// Host names, each exactly as it stands in addresses; nothing else is asked, and all by `https`.
+    pub hosts: Vec<String>,
+}
+
+impl OutboundOptions {
+    fn is_default(&self) -> bool {
+        self.hosts.is_empty()
     }
 }
 

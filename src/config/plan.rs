@@ -60,6 +60,7 @@ pub fn plan(before: &Document, after: &Document) -> Vec<Change> {
         [
             ("audit".to_owned(), json(&document.audit)),
             ("root".to_owned(), json(&document.root)),
+            ("outbound".to_owned(), json(&document.outbound)),
         ]
     };
     section(

@@ -17,7 +17,7 @@ use super::document::Document;
 use super::problem::Problem;
 use super::read::Source;
 use super::words::{nearest, quoted};
-use crate::model::At;
+use crate::model::{At, RecordName, host_to_ascii};
 use scopes::GroupScopes;
 
 /// Finding the nearest of 2,700 operations takes a while; a document full of unknown names gets
@@ -48,12 +48,26 @@ pub fn validate(source: &Source) -> Result<Vec<String>, Vec<Problem>> {
     let Document {
         audit: _,
         root: _,
+        outbound,
         principals,
         grants,
         jobs,
         hooks,
     } = &source.document;
     let root = At::Root;
+
+    let at = root.key("outbound");
+    let at = at.key("hosts");
+    for (index, host) in outbound.hosts.iter().enumerate() {
+        let is_plain = host_to_ascii(host).is_some_and(|ascii| ascii == *host)
+            && RecordName::canonical(host, host).is_ok();
+        if !is_plain {
+            let message = format!(
+                "{host:?} is no host name as it stands in addresses: lower-case ASCII, without scheme, port or star."
+            );
+            check.problem(&at.item(index), message);
+        }
+    }
 
     let at = root.key("principals");
     check.names(

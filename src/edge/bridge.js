@@ -142,13 +142,17 @@ export async function exchange(url, method, body, cap, deadlineMs) {
   ];
 }
 
-/** Sends a run's call on, whose body is JSON if it has one. Settles with a Response or a fault. */
-export async function relayOwn(url, method, body, deadlineMs) {
+/** Sends a run's call on, with a body of the type or a form of it if it has one. Settles with a Response or a fault. */
+export async function relayOwn(url, method, body, contentType, form, deadlineMs) {
   const headers = { accept: "application/json", ...credential };
   const init = { method, headers, redirect: "manual", signal: AbortSignal.timeout(deadlineMs) };
-  if (body !== undefined) {
+  if (form !== undefined) {
+    // What Rust shows is its own memory, which moves as soon as anything else runs.
+    init.body = form.slice();
+    headers["content-type"] = contentType;
+  } else if (body !== undefined) {
     init.body = body;
-    headers["content-type"] = "application/json";
+    headers["content-type"] = contentType;
   } else if (method !== "GET") {
     init.body = nothing();
   }
@@ -157,9 +161,9 @@ export async function relayOwn(url, method, body, deadlineMs) {
 
 // Blobs and the queue of runs. What fails settles with the error's text.
 
-/** Stores a blob. Settles with null or the error's text. */
-export async function putBlob(env, key, bytes) {
-  return attempt(() => env.BLOBS.put(key, bytes));
+/** Stores a blob, for so many seconds where they are given. Settles with null or the error's text. */
+export async function putBlob(env, key, bytes, expirationTtl) {
+  return attempt(() => env.BLOBS.put(key, bytes, { expirationTtl }));
 }
 
 /** Reads a blob. Settles with its bytes, null when there is none, or the error's text. */
@@ -226,6 +230,19 @@ export async function fetchPublic(url, cap, deadlineMs) {
     return response.status;
   }
   return response.body ? drain(response.body, cap, deadlineMs) : new Uint8Array(0);
+}
+
+/** Asks an address of the web; `headers` is a JSON list of names and values. Settles with a Response or a fault. */
+export async function probe(url, headers, deadlineMs) {
+  const signal = AbortSignal.timeout(deadlineMs);
+  return send(url, { headers: JSON.parse(headers), redirect: "manual", cache: "no-store", signal });
+}
+
+/** Unpacks what was deflated. Settles with at most `cap` bytes or a fault. */
+export async function inflate(deflated, cap, deadlineMs) {
+  // What Rust shows is its own memory, which moves as soon as anything else runs.
+  const stream = new Blob([deflated.slice()]).stream();
+  return drain(stream.pipeThrough(new DecompressionStream("deflate-raw")), cap, deadlineMs);
 }
 
 const ALGORITHMS = {

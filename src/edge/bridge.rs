@@ -57,11 +57,22 @@ extern "C" {
         url: &str,
         method: &str,
         body: Option<&str>,
+        content_type: &str,
+        form: Option<&[u8]>,
         deadline_ms: u32,
     ) -> Promise;
 
+    pub(super) fn probe(url: &str, headers: &str, deadline_ms: u32) -> Promise;
+
+    pub(super) fn inflate(deflated: &[u8], cap: u32, deadline_ms: u32) -> Promise;
+
     #[wasm_bindgen(js_name = putBlob)]
-    pub(super) fn put_blob(env: &JsValue, key: &str, bytes: Vec<u8>) -> Promise;
+    pub(super) fn put_blob(
+        env: &JsValue,
+        key: &str,
+        bytes: Vec<u8>,
+        keep_secs: Option<u32>,
+    ) -> Promise;
 
     #[wasm_bindgen(js_name = getBlob)]
     pub(super) fn get_blob(env: &JsValue, key: &str) -> Promise;

@@ -20,7 +20,7 @@ use crate::upstream::{
 };
 
 /// Milliseconds a caller has for a body that is read here.
-const BODY_DEADLINE_MS: u32 = 20_000;
+pub(super) const BODY_DEADLINE_MS: u32 = 20_000;
 
 /// Calls of our own.
 #[derive(Debug)]
@@ -104,7 +104,16 @@ impl Client for Outbound {
 
 impl Outbound {
     pub(super) async fn read(&self, response: &Response, cap: usize) -> Option<Vec<u8>> {
-        let promise = bridge::read_answer(response, cap_of(cap), SHORT_DEADLINE_MS);
+        self.read_within(response, cap, SHORT_DEADLINE_MS).await
+    }
+
+    pub(super) async fn read_within(
+        &self,
+        response: &Response,
+        cap: usize,
+        deadline_ms: u32,
+    ) -> Option<Vec<u8>> {
+        let promise = bridge::read_answer(response, cap_of(cap), deadline_ms);
         let value = settle(promise).await;
         fault_of(&value)
             .is_none()

@@ -13,13 +13,13 @@ use super::bridge::{self, fault_of};
 use super::clock;
 use super::isolate::Isolate;
 use super::meter::Meter;
-use super::outbound::{CallerBody, Outbound, fault, head_of, settle};
+use super::outbound::{BODY_DEADLINE_MS, CallerBody, Outbound, fault, head_of, settle};
 use super::recorder::Recorder;
 use super::timezones::RuntimeZones;
 use crate::cron::TimeZones;
 use crate::gateway::{BodyFault, Lease, LockFault, Secrets, World};
 use crate::identity::{Issuers, KeySource, PublicKey, Published, Verifier, question};
-use crate::jobs::{Platform, PlatformError};
+use crate::jobs::{Platform, PlatformError, Probe, Probed};
 use crate::model::{EntryId, RunId, Secret, Timestamp, ZoneId};
 use crate::upstream::{Answer, Client, DEADLINE_MS, Exchange, Fault, Head, Relay, Upstream};
 
@@ -79,7 +79,10 @@ impl Upstream for EdgeWorld {
                     .call
                     .relay(&url, method, body, content_type, form, bearer, DEADLINE_MS)
             }
-            _ => bridge::relay_own(&url, method, body, DEADLINE_MS),
+            _ => {
+                let (content_type, form) = (relay.content_type(), relay.form());
+                bridge::relay_own(&url, method, body, content_type, form, DEADLINE_MS)
+            }
         };
         let value = settle(promise).await;
         if let Some(number) = fault_of(&value) {
@@ -191,9 +194,14 @@ impl TimeZones for EdgeWorld {
 }
 
 impl Platform for EdgeWorld {
-    async fn put_blob(&self, key: &str, bytes: Vec<u8>) -> Result<(), PlatformError> {
+    async fn put_blob(
+        &self,
+        key: &str,
+        bytes: Vec<u8>,
+        keep_secs: Option<u32>,
+    ) -> Result<(), PlatformError> {
         self.meter.count();
-        failed(&settle(bridge::put_blob(self.env(), key, bytes)).await)
+        failed(&settle(bridge::put_blob(self.env(), key, bytes, keep_secs)).await)
     }
 
     async fn blob(&self, key: &str) -> Result<Option<Vec<u8>>, PlatformError> {
@@ -218,6 +226,36 @@ impl Platform for EdgeWorld {
         self.meter.count();
         let ids: Vec<String> = runs.iter().map(ToString::to_string).collect();
         failed(&settle(bridge::enqueue(self.env(), &ids.join(","), delay_secs)).await)
+    }
+
+    async fn probe(&self, probe: &Probe<'_>) -> Result<Probed, String> {
+        self.meter.count();
+        let headers = serde_json::json!(probe.headers).to_string();
+        let asked = bridge::probe(probe.url, &headers, probe.deadline_ms);
+        let answer = settle(asked).await;
+        match fault_of(&answer).map(fault) {
+            Some(Fault::Deadline) => return Err("did not answer in time".to_owned()),
+            Some(_) => return Err("could not be reached".to_owned()),
+            None => {}
+        }
+        let response: Response = answer.unchecked_into();
+        let body = self
+            .outbound
+            .read_within(&response, probe.cap, BODY_DEADLINE_MS);
+        let body = body.await;
+        Ok(Probed {
+            status: head_of(&response).status.as_u16(),
+            location: bridge::header(&response, "location"),
+            body: body.ok_or("did not answer with a body that can be read")?,
+        })
+    }
+
+    async fn inflate(&self, deflated: &[u8], cap: usize) -> Option<Vec<u8>> {
+        let cap = u32::try_from(cap).ok()?;
+        let value = settle(bridge::inflate(deflated, cap, BODY_DEADLINE_MS)).await;
+        fault_of(&value)
+            .is_none()
+            .then(|| value.unchecked_into::<Uint8Array>().to_vec())
     }
 
     fn subrequests(&self) -> u32 {

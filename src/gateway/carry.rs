@@ -4,6 +4,9 @@
 //! it was. The intent of a write is stored only while the run is held, so that whoever lost it sends
 //! nothing.
 
+use std::borrow::Cow;
+use std::rc::Rc;
+
 use http::StatusCode;
 
 use super::authorize::Plan;
@@ -19,9 +22,10 @@ use crate::catalog::Method;
 use crate::model::RunId;
 use crate::store::{Database, Hold};
 use crate::upstream::{BUFFERED_ANSWER_CAP, Outcome};
+use crate::workers::form_type;
 
 /// The run in whose name a call is made.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Acting<'a> {
     /// The principal it acts as.
     pub principal: &'a str,
@@ -31,8 +35,35 @@ pub struct Acting<'a> {
     pub run: Option<RunId>,
     /// How it is held and which of its steps the call is; a write needs one.
     pub step: Option<(Hold, u32)>,
-    /// The JSON body.
-    pub body: Option<&'a str>,
+    /// The body.
+    pub body: Option<ActingBody<'a>>,
+}
+
+/// The body of a call that a run makes.
+#[derive(Debug, Clone)]
+pub enum ActingBody<'a> {
+    /// JSON.
+    Json(&'a str),
+    /// A form.
+    Form(Rc<Vec<u8>>),
+}
+
+impl ActingBody<'_> {
+    /// What it holds.
+    pub(super) fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Json(text) => text.as_bytes(),
+            Self::Form(form) => form,
+        }
+    }
+
+    /// Its type; of a form the boundary is in its first line.
+    pub(super) fn content_type(&self) -> Cow<'static, str> {
+        match self {
+            Self::Json(_) => Cow::Borrowed("application/json"),
+            Self::Form(form) => Cow::Owned(form_type(form)),
+        }
+    }
 }
 
 impl Acting<'_> {
@@ -107,10 +138,11 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
         target: &str,
     ) -> Carried<W::Response> {
         let url = format!("{PREFIX}{target}");
+        let content_type = acting.body.as_ref().map(ActingBody::content_type);
         let inbound = Inbound {
             method: method.as_str(),
             url: &url,
-            content_type: acting.body.map(|_| "application/json"),
+            content_type: content_type.as_deref(),
             ..Inbound::default()
         };
         let (path, query) = match target.split_once('?') {

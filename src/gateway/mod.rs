@@ -32,7 +32,7 @@ mod uses;
 mod view;
 mod zone_lock;
 
-pub use carry::{Acting, Carried};
+pub use carry::{Acting, ActingBody, Carried};
 pub use deps::{After, BodyFault, Finished, Gateway, Reply, Secrets, World};
 pub use inbound::{
     FORWARDED_HEADERS, Inbound, OWN_HEADER_PREFIX, READ_HEADERS, RELAYED_HEADERS, REQUEST_HEADER,

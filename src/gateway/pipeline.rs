@@ -1,6 +1,7 @@
 //! The steps of a proxied call, in order, and what a refusal at each of them costs.
 
 use super::call::{Authenticated, Received, Step, Stopped, Targeted, store_unavailable};
+use super::carry::ActingBody;
 use super::deps::{After, BodyFault, Finished, Gateway, Reply, World};
 use super::inbound::{Inbound, Verb};
 use super::judge::{self, Attached, JUDGED_BODY_CAP, Judgement, OwnedFacts};
@@ -179,9 +180,11 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
         {
             return Err(too_large());
         }
-        let given = call.call.received.acting.map(|acting| acting.body);
-        let bytes = match given {
-            Some(body) => Ok(body.unwrap_or_default().as_bytes().to_vec()),
+        let bytes = match call.call.received.acting {
+            Some(acting) => {
+                let body = acting.body.as_ref().map_or(&[][..], ActingBody::bytes);
+                Ok(body.to_vec())
+            }
             None => self.world.caller_body(cap).await,
         };
         bytes.map_err(|fault| match fault {

@@ -3,6 +3,7 @@
 
 use super::asset_jwt;
 use super::call::{Authorized, Targeted};
+use super::carry::ActingBody;
 use super::deps::{Gateway, Reply, World};
 use super::execute::Sent;
 use super::records::MULTIPART;
@@ -68,7 +69,11 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
     ) -> Result<Sent<W::Response>, Fault> {
         let targeted = &call.call;
         let method = targeted.call.verb.method;
-        let given = targeted.call.received.acting.and_then(|acting| acting.body);
+        let given = targeted
+            .call
+            .received
+            .acting
+            .and_then(|acting| acting.body.as_ref());
         let target = targeted.checked.to_target();
         let relay = if let Some(upload) = &targeted.upload {
             Relay::new(permit, method, target, Some(upload.clone())).of_type(MULTIPART)
@@ -76,10 +81,17 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
             let judged = targeted.judgement.as_ref();
             let body = judged
                 .map(|judgement| judgement.body.write())
-                .or_else(|| given.map(str::to_owned));
-            Relay::new(permit, method, target, body)
+                .or_else(|| match given {
+                    Some(ActingBody::Json(text)) => Some((*text).to_owned()),
+                    _ => None,
+                });
+            let relay = Relay::new(permit, method, target, body)
                 .with_form(targeted.attached.form.clone())
-                .with_bearer(targeted.bearer())
+                .with_bearer(targeted.bearer());
+            match given {
+                Some(form @ ActingBody::Form(_)) => relay.of_type(form.content_type()),
+                _ => relay,
+            }
         };
         let operation = targeted.checked.resolved.as_ref();
         let gives_token = operation.is_some_and(|found| asset_jwt::gives_token(found.operation));

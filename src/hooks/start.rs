@@ -9,7 +9,7 @@ use super::judge::{Verdict, judge};
 use crate::audit::Event;
 use crate::config::document::{Hook, Job};
 use crate::gateway::{Code, Gateway, Refusal, Reply, Snapshot, sanitised};
-use crate::jobs::{Platform, kind_of, limits_of, new_run_id, why_not};
+use crate::jobs::{Platform, kind_of, limits_of, new_run_id, replaces_open, why_not};
 use crate::model::ZoneId;
 use crate::model::json::Json;
 use crate::run::Trigger;
@@ -164,7 +164,7 @@ impl<D: Database, P: Platform> Gateway<'_, D, P> {
             limits: limits_of(job),
             now: self.world.now(),
             skipped: None,
-            cancels_others: false,
+            cancels_others: replaces_open(job),
         })
     }
 }

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use super::kind::{JobKind, ParamsError, ReadKind, Sample, kind_named};
+use super::outbound::why_not_fetch;
 use crate::catalog::Method;
 use crate::config::document::{Document, Job};
 use crate::config::{Problem, Resolution, Source};
@@ -60,25 +61,38 @@ pub fn why_not<D: Database, W: World>(
             body: None,
         };
         for sample in std::iter::once(find).chain(kind.samples(*zone, name)) {
-            let path = format!("{PREFIX}{}", sample.path);
-            let question = Question {
-                principal: run_as,
-                method: sample.method.as_str(),
-                path: &path,
-                query: None,
-                body: sample.body.as_deref(),
-                source_ip: None,
-                at: now,
-            };
-            let preview = gateway.preview_under(Rc::clone(snapshot), &question);
-            match preview {
-                Ok(preview) if preview.decision == "allow" || preview.decision == "approve" => {}
-                Ok(preview) => return Some(preview.reason),
-                Err(refusal) => return Some(refusal.message),
+            let why = why_not_call(gateway, snapshot, run_as, &sample, now);
+            if why.is_some() {
+                return why;
             }
         }
     }
     None
+}
+
+/// Why a principal may not make a call, in a sentence; `None`: it may.
+pub(super) fn why_not_call<D: Database, W: World>(
+    gateway: &Gateway<'_, D, W>,
+    snapshot: &Rc<Snapshot>,
+    run_as: &str,
+    sample: &Sample,
+    now: Timestamp,
+) -> Option<String> {
+    let path = format!("{PREFIX}{}", sample.path);
+    let question = Question {
+        principal: run_as,
+        method: sample.method.as_str(),
+        path: &path,
+        query: None,
+        body: sample.body.as_deref(),
+        source_ip: None,
+        at: now,
+    };
+    match gateway.preview_under(Rc::clone(snapshot), &question) {
+        Ok(preview) if preview.decision == "allow" || preview.decision == "approve" => None,
+        Ok(preview) => Some(preview.reason),
+        Err(refusal) => Some(refusal.message),
+    }
 }
 
 /// Checks every job of a document that is about to be applied, as `snapshot` has it compiled.
@@ -111,6 +125,13 @@ pub fn check_jobs<D: Database, W: World>(
                 continue;
             }
         };
+        let outbound = &source.document.outbound;
+        for url in kind.urls() {
+            if let Some(why) = why_not_fetch(url, &outbound.hosts, gateway.settings) {
+                let message = format!("{url:?} cannot be asked: {why}.");
+                checked.problem(source, format!("jobs[{index}].params"), message);
+            }
+        }
         let named = named_zones(kind.as_ref(), &snapshot.config.resolution);
         if let Some(why) = why_not(gateway, snapshot, &job.run_as, kind.as_ref(), &named, now) {
             checked.problem(source, format!("jobs[{index}].run_as"), why);

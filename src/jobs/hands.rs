@@ -5,14 +5,17 @@
 use std::cell::{Cell, RefCell};
 
 use futures_util::future::LocalBoxFuture;
+use sha2::{Digest as _, Sha256};
 
+use super::check::why_not_call;
 use super::engine::LEASE_MS;
-use super::kind::{Task, Trouble};
-use super::platform::Platform;
+use super::kind::{Sample, Task, Trouble};
+use super::outbound::why_not_fetch_besides;
+use super::platform::{Platform, Probe, Probed};
 use crate::audit::Event;
 use crate::catalog::Method;
 use crate::gateway::{Acting, Carried, Gateway};
-use crate::model::{RunId, SnapshotId, Timestamp, ZoneId};
+use crate::model::{RunId, Secret, SnapshotId, Timestamp, ZoneId, hex};
 use crate::run::Run;
 use crate::store::{Database, Hold, Snapshot, StoreError};
 use crate::upstream::{Envelope, Outcome};
@@ -48,8 +51,9 @@ pub trait Hands: Reads {
     /// The run.
     fn run(&self) -> &Run;
 
-    /// Stores a blob.
-    fn put_blob<'a>(&'a self, key: &'a str, bytes: Vec<u8>) -> Task<'a, ()>;
+    /// Stores a blob, for `keep_secs` where given.
+    fn put_blob<'a>(&'a self, key: &'a str, bytes: Vec<u8>, keep_secs: Option<u32>)
+    -> Task<'a, ()>;
 
     /// Deletes a blob.
     fn delete_blob<'a>(&'a self, key: &'a str) -> Task<'a, ()>;
@@ -72,6 +76,22 @@ pub trait Hands: Reads {
 
     /// Forgets a snapshot whose blobs are gone.
     fn forget_snapshot(&self, id: SnapshotId) -> Task<'_, ()>;
+
+    /// Why the principal may not make a call, in a sentence; `None`: it may.
+    fn why_not<'a>(&'a self, sample: &'a Sample) -> Task<'a, Option<String>>;
+
+    /// Takes a Worker for the run until its end, or until somebody has looked where that is unknown. Gives
+    /// the run that has it, if that is another one.
+    fn lock_script<'a>(&'a self, account: &'a str, script: &'a str) -> Task<'a, Option<RunId>>;
+
+    /// Asks an address that the configuration lets runs ask.
+    fn probe<'a>(&'a self, probe: &'a Probe<'a>) -> Task<'a, Result<Probed, String>>;
+
+    /// Unpacks what was deflated, at most `cap` bytes.
+    fn inflate<'a>(&'a self, deflated: &'a [u8], cap: usize) -> Task<'a, Option<Vec<u8>>>;
+
+    /// A secret of the Worker.
+    fn secret(&self, name: &str) -> Option<Secret>;
 }
 
 /// Reads as a principal and keeps account of it.
@@ -114,6 +134,17 @@ impl<'a, D: Database, P: Platform> Desk<'a, D, P> {
         let mut reader = Reader::new(gateway, &run.run_as, credential_of(run), Some(run.id));
         reader.held = Some((run.fence, Cell::new(gateway.world.now())));
         Self { reader, run }
+    }
+
+    /// Reads a blob whose key ends in the SHA-256 of what it holds.
+    pub(super) async fn blob_of_digest(&self, key: &str) -> Result<Vec<u8>, Trouble> {
+        let bytes = self.blob(key).await?;
+        if key.ends_with(&hex(&Sha256::digest(&bytes))) {
+            return Ok(bytes);
+        }
+        Err(Trouble::Impossible(format!(
+            "The blob {key} is not what was stored."
+        )))
     }
 
     /// See [`Reader::put_down`].
@@ -306,8 +337,13 @@ impl<D: Database, P: Platform> Hands for Desk<'_, D, P> {
         self.run
     }
 
-    fn put_blob<'a>(&'a self, key: &'a str, bytes: Vec<u8>) -> Task<'a, ()> {
-        blobs(self.reader.gateway.world.put_blob(key, bytes))
+    fn put_blob<'a>(
+        &'a self,
+        key: &'a str,
+        bytes: Vec<u8>,
+        keep_secs: Option<u32>,
+    ) -> Task<'a, ()> {
+        blobs(self.reader.gateway.world.put_blob(key, bytes, keep_secs))
     }
 
     fn delete_blob<'a>(&'a self, key: &'a str) -> Task<'a, ()> {
@@ -364,6 +400,51 @@ impl<D: Database, P: Platform> Hands for Desk<'_, D, P> {
             let done = self.reader.gateway.store.forget_snapshot(id).await;
             done.map_err(stored)
         })
+    }
+
+    fn why_not<'a>(&'a self, sample: &'a Sample) -> Task<'a, Option<String>> {
+        Box::pin(async move {
+            let gateway = &self.reader.gateway;
+            let now = self.now();
+            let snapshot = gateway.view.current(gateway.store, now).await;
+            let snapshot = snapshot.map_err(stored)?;
+            let principal = self.principal();
+            Ok(why_not_call(gateway, &snapshot, principal, sample, now))
+        })
+    }
+
+    fn lock_script<'a>(&'a self, account: &'a str, script: &'a str) -> Task<'a, Option<RunId>> {
+        Box::pin(async move {
+            let store = self.reader.gateway.store;
+            let holder = store.lock_script(account, script, self.run.id).await;
+            let holder = holder.map_err(stored)?;
+            Ok(Some(holder).filter(|holder| *holder != self.run.id))
+        })
+    }
+
+    fn probe<'a>(&'a self, probe: &'a Probe<'a>) -> Task<'a, Result<Probed, String>> {
+        Box::pin(async move {
+            self.reader.hold_on().await?;
+            let gateway = &self.reader.gateway;
+            let snapshot = gateway.view.current(gateway.store, self.now()).await;
+            let snapshot = snapshot.map_err(stored)?;
+            let outbound = &snapshot.config.document.outbound;
+            let (hosts, settings) = (&outbound.hosts, gateway.settings);
+            if let Some(why) = why_not_fetch_besides(probe.url, hosts, probe.besides, settings) {
+                // What follows may be a signature.
+                let shown = probe.url.split('?').next().unwrap_or_default();
+                return Err(Trouble::Impossible(format!("{shown}: {why}.")));
+            }
+            Ok(gateway.world.probe(probe).await)
+        })
+    }
+
+    fn inflate<'a>(&'a self, deflated: &'a [u8], cap: usize) -> Task<'a, Option<Vec<u8>>> {
+        Box::pin(async move { Ok(self.reader.gateway.world.inflate(deflated, cap).await) })
+    }
+
+    fn secret(&self, name: &str) -> Option<Secret> {
+        self.reader.gateway.world.secret(name)
     }
 }
 

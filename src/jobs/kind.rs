@@ -42,6 +42,18 @@ pub struct Plan {
     pub summary: String,
     /// Seconds between the last step of the plan and its verification.
     pub verify_after_secs: u32,
+    /// What comes after the steps.
+    pub then: Then,
+}
+
+/// What comes after the steps of a plan.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Then {
+    /// Verification.
+    #[default]
+    Verify,
+    /// The next part is planned, after so many seconds where there were no steps.
+    PlanOn(u32),
 }
 
 /// Whether the world is as the plan has it.
@@ -51,6 +63,8 @@ pub enum Check {
     AsPlanned,
     /// It is as it will be after the step: the step happened.
     StepHappened,
+    /// It cannot be told, and the step is harmless to repeat.
+    Repeatable,
     /// It is otherwise, in a sentence.
     Drifted(String),
 }
@@ -83,6 +97,11 @@ pub trait JobKind: std::fmt::Debug {
     /// Calls it would make in a zone, enough of them to tell whether a principal may.
     fn samples(&self, zone: ZoneId, zone_name: &str) -> Vec<Sample>;
 
+    /// Addresses of the web it asks.
+    fn urls(&self) -> Vec<&str> {
+        Vec::new()
+    }
+
     /// Reads what is and plans. Sends nothing.
     fn plan<'a>(&'a self, hands: &'a dyn Hands) -> Task<'a, Plan>;
 
@@ -105,6 +124,12 @@ pub trait JobKind: std::fmt::Debug {
                 "This kind of job has no work of its own such as {work}."
             )))
         })
+    }
+
+    /// Whether a run that ends now would leave something half done. Then it is planned on, with
+    /// [`Run::ending`] set, until that is undone or finished.
+    fn is_half_done(&self, _basis: &Value) -> bool {
+        false
     }
 
     /// Looks whether it is as it should be, after every step of `run` was carried out.
@@ -148,6 +173,7 @@ pub const KINDS: &[KindInfo] = &[
     kinds::cache_purge::KIND,
     kinds::dns_snapshot::KIND,
     kinds::dns_restore::KIND,
+    kinds::workers_deploy::KIND,
 ];
 
 /// The kind of this name.

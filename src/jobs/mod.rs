@@ -10,6 +10,7 @@ mod engine;
 mod hands;
 mod kind;
 mod kinds;
+mod outbound;
 mod pace;
 mod platform;
 mod records;
@@ -20,9 +21,10 @@ pub use check::{Checked, check_jobs, kind_of, why_not};
 pub use engine::{Engine, LEASE_MS, SUBREQUESTS};
 pub use hands::{Hands, Reader, Reads, new_run_id, snapshot_key};
 pub use kind::{
-    Check, JobKind, KINDS, KindInfo, ParamsError, ParseParams, Plan, ReadKind, Sample, Task,
+    Check, JobKind, KINDS, KindInfo, ParamsError, ParseParams, Plan, ReadKind, Sample, Task, Then,
     Trouble, Verified, kind_named,
 };
-pub use platform::{Platform, PlatformError};
+pub use kinds::workers_deploy::{BUNDLES, KEEP_BUNDLE_SECS};
+pub use platform::{Platform, PlatformError, Probe, Probed};
 pub use records::{load_snapshot, read_zone};
-pub use tick::{Ticked, limits_of};
+pub use tick::{Ticked, limits_of, replaces_open};

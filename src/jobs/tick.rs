@@ -43,6 +43,13 @@ impl Ticked {
     }
 }
 
+/// Whether a run of the job that somebody asks for ends those that are open: of deployments the newest
+/// wins, where the job says so. Other runs wait for their turn.
+#[must_use]
+pub fn replaces_open(job: &Job) -> bool {
+    job.kind == "workers.deploy" && job.overlap == Overlap::Cancel
+}
+
 /// What bounds a run of this job.
 #[must_use]
 pub fn limits_of(job: &Job) -> Limits {

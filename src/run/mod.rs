@@ -8,5 +8,5 @@ mod record;
 mod step;
 
 pub use next::{ABANDONED_STEP_MS, Next, Standing, backoff_ms, next};
-pub use record::{Limits, Progress, Run, RunEvent, RunState, Stage, Trigger};
+pub use record::{Ending, Limits, Progress, Run, RunEvent, RunState, Stage, Trigger};
 pub use step::{NewStep, Step, StepState, Work};

@@ -47,7 +47,8 @@ pub struct Standing<'s> {
 ///    way any more, it counts as unknown.
 /// 4. A step that may have happened is resolved before any other is begun.
 /// 5. The first step that has not begun is carried out.
-/// 6. Then comes the next stage.
+/// 6. Then comes the next part of the plan, or the next stage.
+/// 7. What it began is being undone: that is not broken off.
 #[must_use]
 pub fn next(run: &Run, standing: Standing<'_>, now: Timestamp) -> Next {
     let steps = standing.steps;
@@ -59,6 +60,9 @@ pub fn next(run: &Run, standing: Standing<'_>, now: Timestamp) -> Next {
             return Next::WaitFor(step.number, cut_off_at); // (3)
         }
         return Next::Resolve(step.number);
+    }
+    if run.ending().is_some() {
+        return go_on(run, standing); // (7)
     }
     if run.cancel_requested {
         return Next::Cancel; // (1)
@@ -89,11 +93,11 @@ fn go_on(
         stops_at_refusal,
     }: Standing<'_>,
 ) -> Next {
-    if run.stage == Stage::Plan {
-        return Next::Plan; // (2)
-    }
     if let Some(step) = steps.iter().find(|step| step.state == StepState::Unknown) {
         return Next::Resolve(step.number); // (4)
+    }
+    if run.stage == Stage::Plan {
+        return Next::Plan; // (2)
     }
     let refused = |step: &&Step| step.state == StepState::Refused;
     if stops_at_refusal && let Some(step) = steps.iter().find(refused) {
@@ -106,7 +110,8 @@ fn go_on(
         return Next::Carry(step.number); // (5)
     }
     match run.stage {
-        Stage::Plan | Stage::Apply => Next::Verify, // (6)
+        Stage::Apply if run.goes_on() => Next::Plan, // (6)
+        Stage::Plan | Stage::Apply => Next::Verify,
         Stage::Verify => Next::Conclude,
     }
 }
@@ -167,6 +172,7 @@ mod tests {
             started_at: Some(NOW),
             finished_at: None,
             wake_at: NOW,
+            hurry: false,
         }
     }
 
@@ -176,7 +182,7 @@ mod tests {
             stage: *stage,
             state: *state,
             items: 1,
-            is_own: false,
+            is_heavy: false,
             summary: format!("do {number}"),
             attempts: 0,
             entry: None,

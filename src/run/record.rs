@@ -204,17 +204,27 @@ pub struct Run {
     pub finished_at: Option<Timestamp>,
     /// Not to be taken up before.
     pub wake_at: Timestamp,
+    /// Whether somebody wants what is left of its waits left out.
+    pub hurry: bool,
+}
+
+/// How a run is to end once what it began is undone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ending {
+    /// The state it will have.
+    pub state: RunState,
+    /// Why, in a sentence.
+    pub reason: String,
 }
 
 impl Run {
-    /// When it must have ended; `None` before it was first taken up. The wait for its verification does
-    /// not count.
+    /// When it must have ended; `None` before it was first taken up. Waits that its plan has do not count.
     #[must_use]
     pub fn deadline(&self) -> Option<Timestamp> {
         let waits_secs = match self.stage {
             Stage::Verify => self.verify_after_secs(),
             Stage::Plan | Stage::Apply => 0,
-        };
+        } + self.number("waited_secs");
         let secs = i64::from(self.limits.timeout_secs) + waits_secs;
         Some(self.started_at?.plus_ms(secs * 1000))
     }
@@ -222,10 +232,45 @@ impl Run {
     /// Seconds between the last step of its plan and its verification.
     #[must_use]
     pub fn verify_after_secs(&self) -> i64 {
-        self.basis
-            .as_ref()
-            .and_then(|basis| basis.get("verify_after_secs")?.as_i64())
-            .unwrap_or_default()
+        self.number("verify_after_secs")
+    }
+
+    /// Seconds it waited between parts of its plan.
+    #[must_use]
+    pub fn waited_secs(&self) -> i64 {
+        self.number("waited_secs")
+    }
+
+    /// Whether the next part is planned when the steps of this one are done.
+    #[must_use]
+    pub fn goes_on(&self) -> bool {
+        self.noted("goes_on").and_then(Value::as_bool) == Some(true)
+    }
+
+    /// What the kind's plan was made from.
+    #[must_use]
+    pub fn of_kind(&self) -> Option<&Value> {
+        self.noted("of_kind").filter(|noted| !noted.is_null())
+    }
+
+    /// How it is to end, where what it began is being undone.
+    #[must_use]
+    pub fn ending(&self) -> Option<Ending> {
+        let ending = self.noted("ending")?;
+        let text = |name| ending.get(name).and_then(Value::as_str);
+        Some(Ending {
+            state: RunState::named(text("state")?)?,
+            reason: text("reason")?.to_owned(),
+        })
+    }
+
+    fn noted(&self, name: &str) -> Option<&Value> {
+        self.basis.as_ref()?.get(name)
+    }
+
+    fn number(&self, name: &str) -> i64 {
+        let number = self.noted(name).and_then(Value::as_i64);
+        number.unwrap_or_default()
     }
 }
 

@@ -66,6 +66,13 @@ pub enum Work {
         /// What it costs there.
         cost: u32,
     },
+    /// A POST of a form that is kept as a blob.
+    Upload {
+        /// Path below `/client/v4`.
+        target: String,
+        /// The blob's key, which ends in the SHA-256 of the form in hex.
+        blob: String,
+    },
     /// Work of the kind's own, harmless to repeat.
     Own(Value),
 }
@@ -94,8 +101,8 @@ pub struct Step {
     pub state: StepState,
     /// Items it covers.
     pub items: u32,
-    /// Whether it is work of the kind's own rather than a call.
-    pub is_own: bool,
+    /// Whether it may take many calls: work of the kind's own, or an upload, which is looked into.
+    pub is_heavy: bool,
     /// What it does, in words.
     pub summary: String,
     /// How often it was begun.

@@ -42,6 +42,10 @@ pub const MIGRATIONS: &[Migration] = &[
         id: 7,
         sql: include_str!("../../migrations/0007_hooks.sql"),
     },
+    Migration {
+        id: 8,
+        sql: include_str!("../../migrations/0008_deploys.sql"),
+    },
 ];
 
 const CREATE_TABLE: &str = "CREATE TABLE IF NOT EXISTS schema_migrations (id INTEGER PRIMARY KEY, applied_at INTEGER NOT NULL)";
@@ -122,7 +126,7 @@ mod tests {
     /// A database that has a migration never sees what is added to it later.
     #[test]
     fn a_migration_that_has_landed_never_changes() {
-        const LANDED: [&str; 7] = [
+        const LANDED: [&str; 8] = [
             "55c50c01c0edec29ef8c275aaca9c6f56d3a9807587ed9807fb06bd161799869",
             "1ef87e8c4f27b25df8530d791d7605037add053c1200839ffdce53d6406aae17",
             "674cb2a0293d625b18c57fe13ec70519b449298bef92ff85de3d6b0a5f850e25",
@@ -130,6 +134,7 @@ mod tests {
             "a86b8bac2569e1d8851f6d8ae427aa2324ae5692f7dbabaf06cc02d984c715ee",
             "e4683e109d2c31be0c5bb229e0b0949c3af4352d792e7218027ded453868e53b",
             "2f63d39fc684818366424e21d1279e49724a6f47d5ee0995c30c8c19e7b21bb2",
+            "615021cb21b9ea3c0bdc2af9312c95646785959f3f09eaaac65e5f48f1e0a4ff",
         ];
         let digests: Vec<String> = MIGRATIONS
             .iter()

@@ -12,6 +12,7 @@ mod control;
 mod database;
 mod hooks;
 mod keys;
+mod locks;
 mod logins;
 mod migrations;
 mod runs;

@@ -2,6 +2,7 @@
 
 mod decode;
 mod save;
+mod wishes;
 
 use serde_json::Value as Json;
 
@@ -19,7 +20,7 @@ macro_rules! run_columns {
     () => {
         "runs.id, runs.job, runs.kind, runs.trigger, runs.slot, runs.run_as, runs.started_by, runs.dry_run, runs.state, runs.stage, \
          runs.reason, runs.basis, runs.result, runs.fence, runs.cancel_requested, runs.failures, runs.replans, runs.calls, runs.done, \
-         runs.total, runs.limits, runs.created_at, runs.started_at, runs.finished_at, runs.wake_at, runs.lease_until"
+         runs.total, runs.limits, runs.created_at, runs.started_at, runs.finished_at, runs.wake_at, runs.lease_until, runs.hurry"
     };
 }
 
@@ -66,11 +67,11 @@ const CLAIM: &str = concat!(
 const PARAMS: &str = "SELECT params FROM run_params WHERE run = ?1";
 /// Binds: run. Steps of the plan in force.
 const STEPS: &str = "SELECT s.number, s.stage, s.state, s.items, s.summary, s.attempts, s.entry, s.detail, \
-     w.method IS NULL AS is_own FROM run_steps s JOIN runs r ON r.id = s.run AND r.replans = s.plan \
+     w.method IS NULL OR w.blob IS NOT NULL AS is_heavy FROM run_steps s JOIN runs r ON r.id = s.run AND r.replans = s.plan \
      JOIN run_work w ON w.run = s.run AND w.number = s.number WHERE s.run = ?1 ORDER BY s.number";
 /// Binds: run, step.
 const WORK: &str =
-    "SELECT method, target, body, bucket, cost FROM run_work WHERE run = ?1 AND number = ?2";
+    "SELECT method, target, body, bucket, cost, blob FROM run_work WHERE run = ?1 AND number = ?2";
 /// Binds: now (the clock), the scheduler's time, sent to the queue before, how many. What [`CLAIM`] would take.
 ///
 /// A run to be cancelled is due at once, whenever its next message is. Those come first that were not sent
@@ -86,11 +87,11 @@ const MARK_SENT: &str =
     "UPDATE runs SET enqueued_at = ?1 WHERE id IN (SELECT value FROM json_each(?2))";
 /// Binds: run.
 const READ: &str = concat!("SELECT ", run_columns!(), " FROM runs WHERE id = ?1");
-/// Binds: job, state, created before (ms), id below, how many.
+/// Binds: job, state, created before (ms), id below, how many, kind.
 const LIST: &str = concat!(
     "SELECT ",
     run_columns!(),
-    " FROM runs WHERE (?1 IS NULL OR job = ?1) AND (?2 IS NULL OR state = ?2) \
+    " FROM runs WHERE (?1 IS NULL OR job = ?1) AND (?2 IS NULL OR state = ?2) AND (?6 IS NULL OR kind = ?6) \
      AND (created_at < ?3 OR (created_at = ?3 AND id < ?4)) ORDER BY created_at DESC, id DESC LIMIT ?5"
 );
 /// Binds: a JSON list of jobs. The newest run of each.
@@ -102,24 +103,6 @@ const LAST: &str = concat!(
 );
 /// Binds: run, after number, how many.
 const EVENTS: &str = "SELECT number, at, message FROM run_events WHERE run = ?1 AND number > ?2 ORDER BY number LIMIT ?3";
-/// Binds: run, time. Gives its job when it is open.
-const REQUEST_CANCEL: &str = "UPDATE runs SET cancel_requested = 1, wake_at = min(wake_at, ?2), enqueued_at = ?2 \
-     WHERE id = ?1 AND finished_at IS NULL RETURNING id";
-/// Binds: run, time, message.
-const NOTE: &str = "INSERT INTO run_events (run, number, at, message) \
-     SELECT id, (SELECT coalesce(max(number), 0) + 1 FROM run_events WHERE run = ?1), ?2, ?3 FROM runs WHERE id = ?1";
-/// Binds: run, time. A run that ended otherwise than well goes on from where it ended: from its plan if it
-/// has none, from the first step that is not done otherwise. One that was planned anew too often is planned once more.
-const REOPEN: &str = "UPDATE runs SET state = 'queued', reason = NULL, failures = 0, cancel_requested = 0, fence = fence + 1, lease_until = NULL, \
-     calls = 0, finished_at = NULL, expires_at = NULL, started_at = NULL, wake_at = ?2, enqueued_at = ?2, \
-     stage = CASE WHEN dry_run = 1 OR stage = 'plan' OR replans % 4 = 3 THEN 'plan' ELSE 'apply' END, \
-     replans = CASE WHEN replans % 4 = 3 THEN replans + 1 ELSE replans END \
-     WHERE id = ?1 AND finished_at IS NOT NULL AND state <> 'succeeded' RETURNING id";
-/// Binds: run. Refused steps are begun anew, and what may have happened is found out with as many attempts
-/// as before; only after [`REOPEN`].
-const REOPEN_STEPS: &str = "UPDATE run_steps SET state = CASE state WHEN 'refused' THEN 'pending' ELSE state END, attempts = 0 \
-     WHERE run = ?1 AND state IN ('refused', 'unknown') \
-     AND EXISTS (SELECT 1 FROM runs r WHERE r.id = ?1 AND r.state = 'queued' AND r.finished_at IS NULL)";
 /// Binds: run, time, message. Only where [`DEAD`] will end it.
 const NOTE_DEAD: &str = "INSERT INTO run_events (run, number, at, message) \
      SELECT id, (SELECT coalesce(max(number), 0) + 1 FROM run_events WHERE run = ?1), ?2, ?3 FROM runs \
@@ -491,6 +474,7 @@ impl<D: Database> Store<D> {
     /// [`StoreError`] when they cannot be read.
     pub async fn runs(
         &self,
+        kind: Option<&str>,
         job: Option<&str>,
         state: Option<RunState>,
         below: Option<(Timestamp, RunId)>,
@@ -508,6 +492,7 @@ impl<D: Database> Store<D> {
                 created.into(),
                 id.into(),
                 i64::from(limit).into(),
+                kind.map(str::to_owned).into(),
             ],
         );
         let mut results = self.database.batch(vec![statement]).await?;
@@ -547,63 +532,6 @@ impl<D: Database> Store<D> {
         );
         let mut results = self.database.batch(vec![statement]).await?;
         rows(&mut results, 0)?.into_iter().map(into_event).collect()
-    }
-
-    /// Asks for a run to be ended. One batch with the event that tells of it; `false` when it is at
-    /// its end already.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the database failed.
-    pub async fn request_cancel(
-        &self,
-        run: RunId,
-        message: &str,
-        event: &Event,
-        now: Timestamp,
-    ) -> Result<bool, StoreError> {
-        let change = Statement::new(
-            REQUEST_CANCEL,
-            vec![run.to_string().into(), now.unix_ms().into()],
-        );
-        self.change_run(vec![change], run, message, event, now)
-            .await
-    }
-
-    /// Lets a run that ended otherwise than well go on from where it ended. One batch with the event
-    /// that tells of it; `false` when it cannot.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the database failed.
-    pub async fn reopen(
-        &self,
-        run: RunId,
-        message: &str,
-        event: &Event,
-        now: Timestamp,
-    ) -> Result<bool, StoreError> {
-        let id = run.to_string();
-        let changes = vec![
-            Statement::new(REOPEN, vec![id.as_str().into(), now.unix_ms().into()]),
-            Statement::new(REOPEN_STEPS, vec![id.into()]),
-        ];
-        self.change_run(changes, run, message, event, now).await
-    }
-
-    async fn change_run(
-        &self,
-        mut batch: Vec<Statement>,
-        run: RunId,
-        message: &str,
-        event: &Event,
-        now: Timestamp,
-    ) -> Result<bool, StoreError> {
-        batch.push(Statement::new(
-            NOTE,
-            vec![run.to_string().into(), now.unix_ms().into(), message.into()],
-        ));
-        batch.push(event_statement(std::slice::from_ref(event))?);
-        let mut results = self.database.batch(batch).await?;
-        Ok(row(&mut results, 0)?.is_some())
     }
 
     /// Ends a run whose messages failed for good, unless somebody holds it. It is then kept as long as its

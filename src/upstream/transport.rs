@@ -1,5 +1,6 @@
 //! What the core asks of a transport, and how a transport can fail.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 
 use http::StatusCode;
@@ -86,7 +87,7 @@ pub struct Relay {
     method: Method,
     target: String,
     body: Option<String>,
-    content_type: &'static str,
+    content_type: Cow<'static, str>,
     form: Option<Rc<Vec<u8>>>,
     bearer: Option<Secret>,
 }
@@ -100,7 +101,7 @@ impl Relay {
             method,
             target,
             body,
-            content_type: "application/json",
+            content_type: Cow::Borrowed("application/json"),
             form: None,
             bearer: None,
         }
@@ -108,15 +109,15 @@ impl Relay {
 
     /// The same with a body of another type than JSON.
     #[must_use]
-    pub fn of_type(mut self, content_type: &'static str) -> Self {
-        self.content_type = content_type;
+    pub fn of_type(mut self, content_type: impl Into<Cow<'static, str>>) -> Self {
+        self.content_type = content_type.into();
         self
     }
 
     /// The type of the body that is sent in place of the caller's.
     #[must_use]
-    pub const fn content_type(&self) -> &'static str {
-        self.content_type
+    pub fn content_type(&self) -> &str {
+        &self.content_type
     }
 
     /// With these bytes in place of the caller's body, of the caller's own content type.

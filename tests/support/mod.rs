@@ -10,6 +10,7 @@ pub(crate) mod issuers;
 pub(crate) mod keeper;
 pub(crate) mod lab;
 pub(crate) mod motor;
+pub(crate) mod rollout;
 pub(crate) mod sweep;
 pub(crate) mod timezones;
 pub(crate) mod upstream;

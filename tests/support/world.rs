@@ -7,7 +7,7 @@ use std::rc::Rc;
 use zonekeeper::cron::TimeZones;
 use zonekeeper::gateway::{BodyFault, Lease, LockFault, Secrets, World};
 use zonekeeper::identity::{Issuers, KeySource, PublicKey, Published, Verifier};
-use zonekeeper::jobs::{Platform, PlatformError};
+use zonekeeper::jobs::{Platform, PlatformError, Probe, Probed};
 use zonekeeper::model::{EntryId, EntryIds, RunId, Secret, Timestamp, ZoneId};
 use zonekeeper::upstream::{Answer, Client, Exchange, Fault, Head, Relay, Upstream};
 
@@ -284,7 +284,12 @@ impl TimeZones for FakeWorld {
 }
 
 impl Platform for FakeWorld {
-    async fn put_blob(&self, key: &str, bytes: Vec<u8>) -> Result<(), PlatformError> {
+    async fn put_blob(
+        &self,
+        key: &str,
+        bytes: Vec<u8>,
+        _keep_secs: Option<u32>,
+    ) -> Result<(), PlatformError> {
         self.blobs.borrow_mut().insert(key.to_owned(), bytes);
         Ok(())
     }
@@ -301,6 +306,14 @@ impl Platform for FakeWorld {
     async fn enqueue(&self, runs: &[RunId], _delay_secs: u32) -> Result<(), PlatformError> {
         self.sent.borrow_mut().extend(runs);
         Ok(())
+    }
+
+    async fn probe(&self, probe: &Probe<'_>) -> Result<Probed, String> {
+        panic!("nobody asks {}", probe.url);
+    }
+
+    async fn inflate(&self, _deflated: &[u8], _cap: usize) -> Option<Vec<u8>> {
+        panic!("nobody unpacks anything");
     }
 
     fn subrequests(&self) -> u32 {

@@ -4,6 +4,7 @@
 pub(super) mod dns;
 mod graphql;
 mod named;
+mod own;
 mod products;
 mod purge;
 mod workers;
@@ -22,9 +23,10 @@ pub use crate::model::sanitised;
 use super::refusal::{Code, Refusal};
 
 pub(super) use named::of_path;
+pub(super) use own::{may_match, touches};
 pub(super) use products::hosts_of;
 pub use workers::UPLOAD_BODY_CAP;
-pub(super) use workers::{Body, Draft, Lookup, Place, draft, may_match, plain, touches};
+pub(super) use workers::{Body, Draft, Lookup, Place, draft, plain};
 
 /// Most bytes of a body that is judged.
 pub const JUDGED_BODY_CAP: usize = 1024 * 1024;

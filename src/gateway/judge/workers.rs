@@ -10,9 +10,8 @@ use super::{keep_fields, malformed, object, sanitised, scrub, text};
 use crate::catalog::{Judged, Method};
 use crate::gateway::refusal::Refusal;
 use crate::model::json::Json;
-use crate::model::{ZoneId, host_to_ascii, quoted};
+use crate::model::{ZoneId, quoted};
 use crate::policy::{Resource, WorkerFacts, WorkerPart};
-use crate::settings::OwnResources;
 use crate::workers::{self, Bound, Inherited, Upload, is_free};
 
 /// Most bytes of an upload (the largest Worker is 10 MB compressed,
@@ -614,57 +613,9 @@ fn in_zone(item: &Json, host: &str, draft: &mut Draft) -> Result<(), Refusal> {
 }
 
 /// The host in a route's pattern, its star included.
-fn host_of(pattern: &str) -> &str {
+pub(super) fn host_of(pattern: &str) -> &str {
     let rest = pattern.split_once("://").map_or(pattern, |(_, rest)| rest);
     rest.split('/').next().unwrap_or_default()
-}
-
-/// Whether a call does something to Zonekeeper itself: its script, what it keeps, where it answers.
-pub(in crate::gateway) fn touches(
-    worker: &WorkerFacts,
-    own: &OwnResources,
-    is_account: bool,
-) -> bool {
-    let is_name =
-        |text: &str| is_account && own.names.iter().any(|name| name.eq_ignore_ascii_case(text));
-    is_name(&worker.script)
-        || worker.parts.iter().any(|part| match part {
-            WorkerPart::Binding { resource, .. } => resource.as_deref().is_some_and(is_name),
-            WorkerPart::Route { pattern } => own.hostnames.iter().any(|host| meets(pattern, host)),
-            _ => false,
-        })
-}
-
-/// Whether a route's pattern may match requests to `host`: in it a star at the beginning stands for
-/// the beginning of a host name only.
-fn meets(pattern: &str, host: &str) -> bool {
-    let wanted = plain(host_of(pattern));
-    let end = wanted.strip_prefix('*').filter(|end| !end.contains('*'));
-    end.is_none_or(|end| host.ends_with(end)) && may_match(pattern, host)
-}
-
-/// Whether a URL pattern, or a host name, may match something at `host`, with or without a scheme. A
-/// `*` may stand for anything, a slash included, so only what comes before the first counts; the beginning
-/// of an international name may begin anything.
-pub(in crate::gateway) fn may_match(pattern: &str, host: &str) -> bool {
-    let pattern = pattern.to_ascii_lowercase();
-    let (start, has_star) = match pattern.split_once('*') {
-        Some((start, _)) => (start, true),
-        None => (pattern.as_str(), false),
-    };
-    let named = host_of(start).split([':', '?']).next().unwrap_or_default();
-    if !named.is_ascii() {
-        let is_whole = !has_star || !start.ends_with(named);
-        return !is_whole || host_to_ascii(named).is_none_or(|ascii| plain(&ascii) == host);
-    }
-    ["", "http://", "https://"].iter().any(|scheme| {
-        let own = format!("{scheme}{host}");
-        let goes_on = start.strip_prefix(&own).is_some_and(|rest| {
-            let rest = rest.strip_prefix('.').unwrap_or(rest);
-            rest.is_empty() || rest.starts_with(['/', ':', '?'])
-        });
-        goes_on || (has_star && own.starts_with(start))
-    })
 }
 
 fn items<'j>(json: &'j Json, field: &str) -> Result<&'j [Json], Refusal> {
@@ -675,46 +626,4 @@ fn items<'j>(json: &'j Json, field: &str) -> Result<&'j [Json], Refusal> {
 fn required<'j>(json: &'j Json, field: &str) -> Result<&'j str, Refusal> {
     let given = text(json, field)?.filter(|text| !text.is_empty());
     given.ok_or_else(|| malformed(format!("The field `{field}` is missing, or empty.")))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn e7_a_pattern_that_may_match_our_host_is_seen() {
-        for pattern in [
-            "zk.example.com",
-            "ZK.example.com.",
-            "https://zk.example.com/a",
-            "zk.example.com:443/*",
-            "zk.example.com?x",
-            "*",
-            "*.example.com/*",
-            "*example.com/*",
-            "zk*/x",
-            "http*://zk.example.com/*",
-            "http*zk.example.com/*",
-            "h*",
-            "zk.example.com*",
-            "zk.*",
-            "zk.example.com/grüße",
-            "ＺＫ.example.com/*",
-            "zk。example.com",
-            "zü*",
-        ] {
-            assert!(may_match(pattern, "zk.example.com"), "{pattern}");
-        }
-        for pattern in [
-            "example.com/*",
-            "www.example.com/zk.example.com",
-            "shop*.example.com/*",
-            "zk.example.com.evil.example/*",
-            "",
-            "zü.example.com",
-            "bücher.example.com/*",
-        ] {
-            assert!(!may_match(pattern, "zk.example.com"), "{pattern}");
-        }
-    }
 }

@@ -1,12 +1,14 @@
 //! How a turn ends: what changed is stored, and the run goes on, rests, or is at its end.
 
+use serde_json::{Value, json};
+
 use super::super::kind::Trouble;
 use super::super::platform::Platform;
 use super::turn::{Held, Turn};
 use super::{LEASE_MS, Stopped};
 use crate::audit::OutcomeRow;
 use crate::model::Timestamp;
-use crate::run::{RunState, StepState, backoff_ms};
+use crate::run::{Ending, RunState, Stage, StepState, backoff_ms};
 use crate::store::{Database, Save, Saved};
 
 /// Seconds a message may be delayed by
@@ -15,6 +17,14 @@ const MAX_DELAY_SECS: i64 = 43_200;
 
 /// Steps that changed: number, state, what came of it.
 pub(super) type Changes<'c> = [(u32, StepState, Option<&'c str>)];
+
+/// Keeps in what a run remembers how it is to end.
+pub(super) fn note_ending(basis: &mut Value, ending: &Ending) {
+    if let Some(basis) = basis.as_object_mut() {
+        let noted = json!({"state": ending.state.as_str(), "reason": ending.reason});
+        basis.insert("ending".to_owned(), noted);
+    }
+}
 
 impl<D: Database, P: Platform> Held<'_, '_, D, P> {
     pub(super) async fn trouble(&mut self, trouble: Trouble) -> Result<Turn, Stopped> {
@@ -101,7 +111,64 @@ impl<D: Database, P: Platform> Held<'_, '_, D, P> {
         Ok(Turn::Over)
     }
 
+    /// Ends the run, unless that would leave something half done: then that is undone or finished first.
+    /// When that fails as well, a person must look at it.
     pub(super) async fn finish(
+        &mut self,
+        state: RunState,
+        reason: String,
+        steps: &Changes<'_>,
+        row: Option<&OutcomeRow>,
+    ) -> Result<Turn, Stopped> {
+        let ends_badly = !matches!(state, RunState::Succeeded | RunState::Unknown);
+        match self.run.ending() {
+            None if ends_badly && self.is_half_done() => {
+                self.undo(Ending { state, reason }, steps, row).await
+            }
+            None => self.end(state, reason, steps, row).await,
+            Some(ending) => {
+                let reason = format!(
+                    "{} What was begun could not be undone: {reason} Somebody must look at it, then retry or cancel the run.",
+                    ending.reason
+                );
+                self.world()
+                    .log(&format!("ALARM: run {}: {reason}", self.run.id));
+                self.end(RunState::Unknown, reason, steps, row).await
+            }
+        }
+    }
+
+    fn is_half_done(&self) -> bool {
+        let basis = self.run.of_kind().filter(|_| !self.run.dry_run);
+        basis.is_some_and(|basis| self.kind.is_half_done(basis))
+    }
+
+    /// Plans on with this ending in mind.
+    async fn undo(
+        &mut self,
+        ending: Ending,
+        steps: &Changes<'_>,
+        row: Option<&OutcomeRow>,
+    ) -> Result<Turn, Stopped> {
+        for (number, state, _) in steps {
+            for step in &mut self.steps {
+                if step.number == *number {
+                    step.state = *state;
+                }
+            }
+        }
+        if let Some(basis) = &mut self.run.basis {
+            note_ending(basis, &ending);
+        }
+        self.run.stage = Stage::Plan;
+        self.run.failures = 0;
+        self.events.push(ending.reason.clone());
+        self.run.reason = Some(ending.reason);
+        self.store_progress(steps, row).await
+    }
+
+    /// Ends the run.
+    pub(super) async fn end(
         &mut self,
         state: RunState,
         reason: String,

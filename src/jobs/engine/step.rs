@@ -1,6 +1,8 @@
 //! One step: drawn from its bucket, sent through the gate, its outcome stored; and what becomes of a
 //! step that was cut off.
 
+use std::rc::Rc;
+
 use http::StatusCode;
 
 use super::super::hands::{BLOCK_MS, credential_of};
@@ -11,7 +13,7 @@ use super::turn::{Held, Turn};
 use super::{LEASE_MS, Stopped};
 use crate::audit::OutcomeRow;
 use crate::catalog::Method;
-use crate::gateway::{Acting, Carried};
+use crate::gateway::{Acting, ActingBody, Carried};
 use crate::run::{ABANDONED_STEP_MS, RunState, Stage, StepState, Work, backoff_ms};
 use crate::store::{Database, Drawn, Hold};
 use crate::upstream::{Envelope, Outcome, read_rate_limits};
@@ -39,7 +41,7 @@ impl<D: Database, P: Platform> Held<'_, '_, D, P> {
         let now = self.now();
         if self.run.stage == Stage::Apply && !self.is_fresh(now) {
             match self.check(index).await? {
-                Ok(Check::AsPlanned) => self.checked_at = Some(self.now()),
+                Ok(Check::AsPlanned | Check::Repeatable) => self.checked_at = Some(self.now()),
                 Ok(Check::StepHappened) => {
                     let drift = "a step seems to have been carried out by somebody else";
                     return self.plan_anew(drift.to_owned()).await;
@@ -80,8 +82,22 @@ impl<D: Database, P: Platform> Held<'_, '_, D, P> {
                 {
                     return Ok(turn);
                 }
-                self.call(index, method, &target, body.as_deref(), bucket.as_deref())
+                let body = body.as_deref().map(ActingBody::Json);
+                self.call(index, method, &target, body, bucket.as_deref())
                     .await
+            }
+            Work::Upload { target, blob } => {
+                let read = {
+                    let desk = self.desk();
+                    desk.blob_of_digest(&blob).await
+                };
+                match read {
+                    Ok(form) => {
+                        let body = Some(ActingBody::Form(Rc::new(form)));
+                        self.call(index, Method::Post, &target, body, None).await
+                    }
+                    Err(trouble) => self.trouble(trouble).await,
+                }
             }
         }
     }
@@ -114,7 +130,7 @@ impl<D: Database, P: Platform> Held<'_, '_, D, P> {
         index: usize,
         method: Method,
         target: &str,
-        body: Option<&str>,
+        body: Option<ActingBody<'_>>,
         bucket: Option<&str>,
     ) -> Result<Turn, Stopped> {
         let Some(number) = self.steps.get(index).map(|step| step.number) else {
@@ -310,13 +326,7 @@ impl<D: Database, P: Platform> Held<'_, '_, D, P> {
                 .await;
         }
         if self.info.repeats_unknown {
-            self.run.failures = failures;
-            self.events.push(format!(
-                "Step {number} may have happened; it is harmless to repeat and is made again."
-            ));
-            return self
-                .settled(index, StepState::Pending, None, row.as_ref())
-                .await;
+            return self.repeat(index, failures, row.as_ref()).await;
         }
         // Cloudflare may still be at work on it.
         let settled_at = entry.map_or(now, |entry| entry.time().plus_ms(ABANDONED_STEP_MS));
@@ -327,6 +337,7 @@ impl<D: Database, P: Platform> Held<'_, '_, D, P> {
         let happened = match self.check(index).await? {
             Ok(Check::AsPlanned) => Some(false),
             Ok(Check::StepHappened) => Some(true),
+            Ok(Check::Repeatable) => return self.repeat(index, failures, row.as_ref()).await,
             Ok(Check::Drifted(how)) => {
                 if let Some(row) = &row {
                     let store = self.engine.gateway.store;
@@ -359,19 +370,27 @@ impl<D: Database, P: Platform> Held<'_, '_, D, P> {
         }
     }
 
+    /// Makes a step again that may have happened.
+    async fn repeat(
+        &mut self,
+        index: usize,
+        failures: u32,
+        row: Option<&OutcomeRow>,
+    ) -> Result<Turn, Stopped> {
+        self.run.failures = failures;
+        let number = self.steps.get(index).map_or(0, |step| step.number);
+        self.events.push(format!(
+            "Step {number} may have happened; it is harmless to repeat and is made again."
+        ));
+        self.settled(index, StepState::Pending, None, row).await
+    }
+
     async fn check(&mut self, index: usize) -> Result<Result<Check, Trouble>, Stopped> {
-        let basis = self
-            .run
-            .basis
-            .as_ref()
-            .and_then(|basis| basis.get("of_kind"))
-            .filter(|basis| !basis.is_null())
-            .cloned();
-        let Some(basis) = basis else {
+        let Some(basis) = self.run.of_kind() else {
             return Ok(Ok(Check::AsPlanned));
         };
         let desk = self.desk();
-        let checked = self.kind.check(&desk, &basis, index).await;
+        let checked = self.kind.check(&desk, basis, index).await;
         let calls = desk.put_down().await?;
         self.run.calls += calls;
         Ok(checked)

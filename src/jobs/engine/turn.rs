@@ -1,11 +1,14 @@
 //! What is done next with a run that is held: plan, carry out a step, verify, conclude.
 
+use serde_json::Value;
+
 use super::super::hands::Desk;
-use super::super::kind::{JobKind, KindInfo, Plan, Trouble, Verified};
+use super::super::kind::{JobKind, KindInfo, Plan, Then, Trouble, Verified};
 use super::super::platform::Platform;
+use super::progress::note_ending;
 use super::{Engine, SUBREQUESTS, Stopped};
 use crate::model::Timestamp;
-use crate::run::{Next, Run, RunState, Stage, Standing, Step, StepState, next};
+use crate::run::{Ending, Next, Run, RunState, Stage, Standing, Step, StepState, next};
 use crate::store::{Database, Save};
 
 /// Subrequests one turn may need at the least, its end included.
@@ -112,11 +115,11 @@ impl<D: Database, P: Platform> Held<'_, '_, D, P> {
             Next::Plan | Next::Conclude => true,
             Next::Resolve(_) => !self.info.repeats_unknown,
             Next::Carry(number) => {
-                let is_own = self
+                let is_heavy = self
                     .steps
                     .iter()
-                    .any(|step| step.number == *number && step.is_own);
-                is_own || (!self.info.repeats_unknown && !self.is_fresh(now))
+                    .any(|step| step.number == *number && step.is_heavy);
+                is_heavy || (!self.info.repeats_unknown && !self.is_fresh(now))
             }
             _ => false,
         };
@@ -152,11 +155,32 @@ impl<D: Database, P: Platform> Held<'_, '_, D, P> {
             result,
             summary,
             verify_after_secs,
+            then,
         } = plan;
-        self.run.basis = Some(serde_json::json!({
+        let ending = self.run.ending();
+        if ending.is_some()
+            && self
+                .steps
+                .iter()
+                .any(|step| step.state == StepState::Refused)
+        {
+            // What is undone now is not stopped by what led to it.
+            self.run.replans += 1;
+        }
+        let (goes_on, wait_secs) = match then {
+            Then::Verify => (false, 0),
+            Then::PlanOn(secs) => (true, if steps.is_empty() { secs } else { 0 }),
+        };
+        let mut noted = serde_json::json!({
             "verify_after_secs": verify_after_secs,
             "of_kind": basis,
-        }));
+            "goes_on": goes_on,
+            "waited_secs": self.run.waited_secs() + i64::from(wait_secs),
+        });
+        if let Some(ending) = &ending {
+            note_ending(&mut noted, ending);
+        }
+        self.run.basis = Some(noted);
         if result.is_some() {
             self.run.result = result;
         }
@@ -164,7 +188,20 @@ impl<D: Database, P: Platform> Held<'_, '_, D, P> {
         self.run.progress.total = self.run.progress.done.saturating_add(to_do);
         self.run.failures = 0;
         self.events.push(format!("Planned: {summary}"));
-        if self.run.dry_run || steps.is_empty() {
+        if steps.is_empty()
+            && let Some(Ending { state, reason }) = ending
+            && !goes_on
+        {
+            // Nothing of it is begun again should the run be retried.
+            self.run.replans += 1;
+            if let Some(basis) = self.run.basis.as_mut().and_then(Value::as_object_mut) {
+                basis.remove("ending");
+            }
+            let reason = format!("{reason} {summary}");
+            return self.end(state, reason, &[], None).await;
+        }
+        let has_plan = !steps.is_empty() || goes_on || self.run.stage == Stage::Apply;
+        if self.run.dry_run || !has_plan {
             self.run.state = RunState::Succeeded;
             self.run.finished_at = Some(now);
             self.run.reason = Some(if self.run.dry_run {
@@ -175,6 +212,10 @@ impl<D: Database, P: Platform> Held<'_, '_, D, P> {
         } else {
             self.run.stage = Stage::Apply;
             self.run.reason = None;
+        }
+        if steps.is_empty() && goes_on && !self.run.dry_run {
+            let until = now.plus_ms(i64::from(wait_secs) * 1000);
+            return self.rest_until(until, Some(summary)).await;
         }
         let events = std::mem::take(&mut self.events);
         let save = Save {

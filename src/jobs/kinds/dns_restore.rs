@@ -15,7 +15,7 @@ use crate::catalog::Method;
 use crate::dns::{Difference, Limits, Record, batches, difference};
 use crate::jobs::hands::{Hands, Reads};
 use crate::jobs::kind::{
-    Check, JobKind, KindInfo, ParamsError, Plan, Sample, Task, Trouble, Verified, call_step,
+    Check, JobKind, KindInfo, ParamsError, Plan, Sample, Task, Then, Trouble, Verified, call_step,
     read_params,
 };
 use crate::jobs::records::{Fingerprint, MAX_PAGES, is_named, load_snapshot, read_zone};
@@ -176,6 +176,7 @@ impl DnsRestore {
         }
         let changes = difference.len();
         Ok(Plan {
+            then: Then::Verify,
             summary: format!(
                 "{} as of {}: {changes} record{} to change in {} call{}.",
                 zone.name,

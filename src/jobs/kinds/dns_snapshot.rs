@@ -103,7 +103,7 @@ impl DnsSnapshot {
             digest.update(text.as_bytes());
             bytes += text.len() as u64;
             hands
-                .put_blob(&snapshot_key(id, chunks), text.into_bytes())
+                .put_blob(&snapshot_key(id, chunks), text.into_bytes(), None)
                 .await?;
             chunks += 1;
             if ((page * PER_PAGE) as usize) < total {

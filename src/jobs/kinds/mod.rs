@@ -3,4 +3,5 @@
 pub(super) mod cache_purge;
 pub(super) mod dns_restore;
 pub(super) mod dns_snapshot;
+pub(super) mod workers_deploy;
 mod zones;

@@ -67,6 +67,7 @@ pub(super) fn into_run(mut row: Columns) -> Result<Run, StoreError> {
         started_at: row.maybe_time("started_at")?,
         finished_at: row.maybe_time("finished_at")?,
         wake_at: row.time("wake_at")?,
+        hurry: row.flag("hurry")?,
     })
 }
 
@@ -76,7 +77,7 @@ pub(super) fn into_step(mut row: Columns) -> Result<Step, StoreError> {
         stage: row.word("stage", Stage::named)?,
         state: row.word("state", StepState::named)?,
         items: row.count("items")?,
-        is_own: row.flag("is_own")?,
+        is_heavy: row.flag("is_heavy")?,
         summary: row.text("summary")?,
         attempts: row.count("attempts")?,
         entry: row.maybe_number("entry")?.map(EntryId::from_stored),
@@ -88,6 +89,10 @@ pub(super) fn into_work(mut row: Columns) -> Result<Work, StoreError> {
     let Some(method) = row.maybe_text("method")? else {
         return row.json("target").map(Work::Own);
     };
+    if let Some(blob) = row.maybe_text("blob")? {
+        let target = row.text("target")?;
+        return Ok(Work::Upload { target, blob });
+    }
     Ok(Work::Call {
         method: Method::from_str(&method).ok_or(StoreError::Corrupt(method))?,
         target: row.text("target")?,

@@ -29,10 +29,10 @@ const INSERT_STEPS: &str = "INSERT INTO run_steps (run, number, plan, stage, sta
      SELECT ?1, b.base + (j.value ->> 0), ?4, j.value ->> 1, 'pending', j.value ->> 2, j.value ->> 3, 0 \
      FROM json_each(?3) j, (SELECT coalesce(max(number), 0) AS base FROM run_work WHERE run = ?1) b \
      WHERE EXISTS (SELECT 1 FROM runs r WHERE r.id = ?1 AND r.fence = ?2)";
-/// Binds: run, fence, JSON list of `[number, method, target, body, bucket, cost]`. Numbers are those of the
+/// Binds: run, fence, JSON list of `[number, method, target, body, bucket, cost, blob]`. Numbers are those of the
 /// steps that have no work yet, in order.
-const INSERT_WORK: &str = "INSERT INTO run_work (run, number, method, target, body, bucket, cost) \
-     SELECT ?1, b.base + (j.value ->> 0), j.value ->> 1, j.value ->> 2, j.value ->> 3, j.value ->> 4, j.value ->> 5 \
+const INSERT_WORK: &str = "INSERT INTO run_work (run, number, method, target, body, bucket, cost, blob) \
+     SELECT ?1, b.base + (j.value ->> 0), j.value ->> 1, j.value ->> 2, j.value ->> 3, j.value ->> 4, j.value ->> 5, j.value ->> 6 \
      FROM json_each(?3) j, (SELECT coalesce(max(number), 0) AS base FROM run_work WHERE run = ?1) b \
      WHERE EXISTS (SELECT 1 FROM runs r WHERE r.id = ?1 AND r.fence = ?2)";
 /// Binds: job, run. The run that may have waited for this one to end.
@@ -180,6 +180,7 @@ fn plan_statements(run: &Run, steps: &[NewStep]) -> Vec<Statement> {
     let mut size = BOUND_BYTES;
     // Work goes in groups that each count from the highest number there is.
     for (index, step) in steps.iter().enumerate() {
+        let mut blob = None;
         heads.push(serde_json::json!([
             index + 1,
             step.stage.as_str(),
@@ -188,6 +189,10 @@ fn plan_statements(run: &Run, steps: &[NewStep]) -> Vec<Statement> {
         ]));
         let (method, target, body, bucket, cost) = match &step.work {
             Work::Own(work) => (None, work.to_string(), None, None, 0),
+            Work::Upload { target, blob: key } => {
+                blob = Some(key.as_str());
+                (Some("POST"), target.clone(), None, None, 0)
+            }
             Work::Call {
                 method,
                 target,
@@ -211,7 +216,7 @@ fn plan_statements(run: &Run, steps: &[NewStep]) -> Vec<Statement> {
         if let Some(group) = groups.last_mut() {
             let offset = group.len() + 1;
             group.push(serde_json::json!([
-                offset, method, target, body, bucket, cost
+                offset, method, target, body, bucket, cost, blob
             ]));
         }
     }

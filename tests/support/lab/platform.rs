@@ -2,7 +2,7 @@
 
 use simulator::Answered;
 use zonekeeper::cron::TimeZones;
-use zonekeeper::jobs::{Platform, PlatformError};
+use zonekeeper::jobs::{Platform, PlatformError, Probe, Probed};
 use zonekeeper::model::{RunId, Timestamp};
 
 use super::super::timezones::ChronoZones;
@@ -35,7 +35,12 @@ impl TimeZones for LabWorld {
 }
 
 impl Platform for LabWorld {
-    async fn put_blob(&self, key: &str, bytes: Vec<u8>) -> Result<(), PlatformError> {
+    async fn put_blob(
+        &self,
+        key: &str,
+        bytes: Vec<u8>,
+        _keep_secs: Option<u32>,
+    ) -> Result<(), PlatformError> {
         assert!(bytes.len() <= MAX_BLOB_BYTES, "{key} is too large for KV");
         let act = || self.outside.blobs.put(key, Some(bytes));
         self.effect(|| format!("blob: put {key}"), act).await
@@ -62,6 +67,38 @@ impl Platform for LabWorld {
         };
         let what = || format!("queue: send {} runs in {delay_secs} s", runs.len());
         self.effect(what, act).await
+    }
+
+    async fn probe(&self, probe: &Probe<'_>) -> Result<Probed, String> {
+        let path = probe.url.split_once("/__sim/").unwrap().1;
+        let act = || {
+            let now_micros = self.outside.clock.now().unix_ms() * 1000;
+            let mut network = self.outside.network.borrow_mut();
+            let path = format!("/__sim/{path}");
+            network
+                .lab
+                .call("GET", &path, probe.headers, b"", now_micros)
+        };
+        let asked = self.effect(|| format!("probe: {}", probe.url), act).await;
+        let answered = asked.map_err(|error| error.to_string())?;
+        // Downloads of GitHub are on a host of their own.
+        let store = "https://store1.blob.core.windows.net/";
+        let location = answered
+            .header("location")
+            .map(|location| location.replace("http://127.0.0.1:8788/", store));
+        let Answered { status, body, .. } = answered;
+        if status == 0 {
+            return Err("broke the connection".to_owned());
+        }
+        Ok(Probed {
+            status,
+            location,
+            body,
+        })
+    }
+
+    async fn inflate(&self, deflated: &[u8], cap: usize) -> Option<Vec<u8>> {
+        miniz_oxide::inflate::decompress_to_vec_with_limit(deflated, cap).ok()
     }
 
     fn subrequests(&self) -> u32 {

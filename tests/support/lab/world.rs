@@ -244,6 +244,10 @@ impl Upstream for LabWorld {
     async fn relay(&self, relay: &Relay) -> Result<(Head, Answered), upstream::Fault> {
         // Without a body of its own a relay carries the caller's.
         let (body, content_type) = match (relay.body(), relay.form()) {
+            // A form of a run brings its own type.
+            (_, Some(form)) if relay.content_type().starts_with("multipart/") => {
+                (form.to_vec(), relay.content_type().to_owned())
+            }
             (_, Some(form)) => (form.to_vec(), self.content_type.borrow().clone()),
             (Some(body), None) => (body.as_bytes().to_vec(), relay.content_type().to_owned()),
             (None, None) => (

@@ -1,0 +1,285 @@
+//! What a deployment is told.
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::super::zones::check_zone;
+use super::github::GitHub;
+use crate::jobs::kind::{ParamsError, read_params};
+use crate::model::{AccountId, WebUrl};
+
+/// Most steps of a deployment.
+const MAX_STEPS: usize = 10;
+/// Most addresses that are asked how the new version does.
+const MAX_CHECKS: usize = 5;
+/// Most seconds between two steps: a day.
+const MAX_WAIT_SECS: u32 = 86_400;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Params {
+    /// The account's id.
+    pub(super) account: AccountId,
+    /// The Worker's name.
+    pub(super) script: String,
+    /// The shares of traffic the new version gets one after the other; all of it at once when absent.
+    #[serde(default)]
+    pub(super) steps: Vec<StepParams>,
+    /// Seconds between two looks at how the new version does.
+    #[serde(default)]
+    pub(super) check_every_secs: Option<u32>,
+    /// What is asked, and what must be answered.
+    #[serde(default)]
+    pub(super) health: Vec<HealthParams>,
+    /// Zones whose cache is purged as soon as the new version has all traffic: names or ids.
+    #[serde(default)]
+    pub(super) zones: Vec<String>,
+    /// A version that is there already, in place of a bundle.
+    #[serde(default)]
+    pub(super) version: Option<String>,
+    /// Whether that version is deployed though secrets were changed since, which it then has as they were.
+    #[serde(default)]
+    pub(super) force: bool,
+    /// The key of a bundle that was stored.
+    #[serde(default)]
+    pub(super) bundle: Option<String>,
+    /// Where GitHub keeps the bundle.
+    #[serde(default)]
+    pub(super) github: Option<GitHub>,
+    /// The workflow run whose artifact it is.
+    #[serde(default)]
+    pub(super) run_id: Option<u64>,
+    /// The release whose asset it is.
+    #[serde(default)]
+    pub(super) tag: Option<String>,
+    /// The commit it was built from; what a workflow run brings must be of it.
+    #[serde(default)]
+    pub(super) commit: Option<String>,
+    /// What it brings, for people.
+    #[serde(default)]
+    pub(super) message: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct StepParams {
+    /// The new version's share of traffic.
+    pub(super) percent: u8,
+    /// Seconds until the next step.
+    #[serde(default)]
+    pub(super) wait_secs: u32,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct HealthParams {
+    /// Where to ask; the new version answers, whatever its share.
+    pub(super) url: String,
+    /// The status it must answer with: 200 when absent.
+    #[serde(default)]
+    pub(super) status: Option<u16>,
+    /// A text its body must hold.
+    #[serde(default)]
+    pub(super) contains: Option<String>,
+    /// Milliseconds it may take at the most.
+    #[serde(default)]
+    pub(super) max_ms: Option<u32>,
+}
+
+pub(super) fn wrong(field: impl Into<String>, message: impl Into<String>) -> ParamsError {
+    ParamsError {
+        field: field.into(),
+        message: message.into(),
+    }
+}
+
+/// Reads the parameters.
+pub(super) fn parse(params: &Map<String, Value>) -> Result<Params, ParamsError> {
+    let mut read: Params = read_params(params)?;
+    let is_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_');
+    if read.script.is_empty() || read.script.len() > 63 || !read.script.chars().all(is_name) {
+        return Err(wrong(
+            "script",
+            "it must be the name of a Worker: lower-case letters, digits, `-` and `_`, at most 63",
+        ));
+    }
+    if read.steps.is_empty() {
+        read.steps.push(StepParams {
+            percent: 100,
+            wait_secs: 0,
+        });
+    }
+    steps(&read.steps)?;
+    if read
+        .check_every_secs
+        .is_some_and(|secs| !(10..=3_600).contains(&secs))
+    {
+        return Err(wrong("check_every_secs", "it must be from 10 to 3600"));
+    }
+    if read.health.len() > MAX_CHECKS {
+        let message = format!("at most {MAX_CHECKS} addresses are asked");
+        return Err(wrong("health", message));
+    }
+    for (index, health) in read.health.iter().enumerate() {
+        let at = |field: &str| format!("health[{index}].{field}");
+        if WebUrl::parse(&health.url).is_none() {
+            return Err(wrong(at("url"), "it is no address of the web"));
+        }
+        if health
+            .status
+            .is_some_and(|status| !(100..600).contains(&status))
+        {
+            return Err(wrong(at("status"), "it must be from 100 to 599"));
+        }
+        if health
+            .max_ms
+            .is_some_and(|ms| !(1..=MAX_PROBE_MS).contains(&ms))
+        {
+            let message = format!("it must be from 1 to {MAX_PROBE_MS}");
+            return Err(wrong(at("max_ms"), message));
+        }
+    }
+    for (index, zone) in read.zones.iter().enumerate() {
+        check_zone(zone, &format!("zones[{index}]"))?;
+    }
+    let is_id =
+        |id: &String| id.len() == 36 && id.chars().all(|c| c.is_ascii_hexdigit() || c == '-');
+    if !read.version.as_ref().is_none_or(is_id) {
+        return Err(wrong("version", "it is no id of a version"));
+    }
+    if read.version.is_some() && read.bundle.is_some() {
+        return Err(wrong(
+            "bundle",
+            "there is a version as well: only one of them is deployed",
+        ));
+    }
+    if let Some(github) = &read.github {
+        github.check()?;
+    }
+    let is_key = |key: &String| {
+        let digest = key.strip_prefix(BUNDLES).unwrap_or_default();
+        digest.len() == 64
+            && digest
+                .chars()
+                .all(|c| c.is_ascii_digit() || ('a'..='f').contains(&c))
+    };
+    if !read.bundle.as_ref().is_none_or(is_key) {
+        return Err(wrong("bundle", "it is no key of a stored bundle"));
+    }
+    Ok(read)
+}
+
+/// Where bundles are kept, by the SHA-256 of what they hold.
+pub const BUNDLES: &str = "bundles/";
+
+/// Seconds a bundle is kept: 30 days.
+pub const KEEP_BUNDLE_SECS: u32 = 30 * 86_400;
+
+/// Milliseconds an address has for its answer at the most.
+pub(super) const MAX_PROBE_MS: u32 = 10_000;
+
+fn steps(steps: &[StepParams]) -> Result<(), ParamsError> {
+    if steps.len() > MAX_STEPS {
+        return Err(wrong("steps", format!("there are at most {MAX_STEPS}")));
+    }
+    let mut before = None;
+    for (index, step) in steps.iter().enumerate() {
+        let at = |field: &str| format!("steps[{index}].{field}");
+        let is_last = index + 1 == steps.len();
+        if step.percent > 100 || before.is_some_and(|before| step.percent <= before) {
+            return Err(wrong(
+                at("percent"),
+                "it must be at most 100, and more than that of the step before",
+            ));
+        }
+        if is_last != (step.percent == 100) {
+            return Err(wrong(
+                at("percent"),
+                "it must be 100 in the last step, and only there",
+            ));
+        }
+        if is_last && step.wait_secs != 0 {
+            return Err(wrong(at("wait_secs"), "nothing comes after the last step"));
+        }
+        if !is_last && !(10..=MAX_WAIT_SECS).contains(&step.wait_secs) {
+            return Err(wrong(
+                at("wait_secs"),
+                format!("it must be from 10 to {MAX_WAIT_SECS}"),
+            ));
+        }
+        before = Some(step.percent);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn error(change: impl FnOnce(&mut Value)) -> String {
+        let mut params = json!({
+            "account": "0123456789abcdef0123456789abcdef",
+            "script": "site",
+            "steps": [{"percent": 5, "wait_secs": 60}, {"percent": 100}],
+            "health": [{"url": "https://www.example.com/health"}],
+            "zones": ["example.com"],
+        });
+        change(&mut params);
+        parse(params.as_object().unwrap()).map_or_else(
+            |error| format!("{}: {}", error.field, error.message),
+            |_| String::new(),
+        )
+    }
+
+    #[test]
+    fn each_parameter_that_does_not_fit_is_named() {
+        assert_eq!(error(|_| {}), "");
+        assert_eq!(error(|params| params["steps"] = json!([])), "");
+        assert!(error(|params| params["account"] = json!("acme")).starts_with("account: "));
+        assert!(error(|params| params["script"] = json!("Site")).starts_with("script: "));
+        for (steps, field) in [
+            (json!([{"percent": 101}]), "steps[0].percent"),
+            (
+                json!([{"percent": 50, "wait_secs": 60}]),
+                "steps[0].percent",
+            ),
+            (
+                json!([{"percent": 100}, {"percent": 100}]),
+                "steps[0].percent",
+            ),
+            (
+                json!([{"percent": 50, "wait_secs": 60}, {"percent": 50}]),
+                "steps[1].percent",
+            ),
+            (
+                json!([{"percent": 50}, {"percent": 100}]),
+                "steps[0].wait_secs",
+            ),
+            (
+                json!([{"percent": 100, "wait_secs": 60}]),
+                "steps[0].wait_secs",
+            ),
+            (json!([{"percent": 5, "wait": 1}]), "steps[0].wait"),
+        ] {
+            let error = error(|params| params["steps"] = steps);
+            assert!(error.starts_with(&format!("{field}: ")), "{error}");
+        }
+        for (field, value) in [
+            ("check_every_secs", json!(9)),
+            ("zones", json!(["not a zone"])),
+            ("version", json!("latest")),
+            ("bundle", json!("snapshots/0/0")),
+            ("bundle", json!("bundles/../0")),
+        ] {
+            let error = error(|params| params[field] = value.clone());
+            assert!(error.starts_with(field), "{field} {value}: {error}");
+        }
+        let health = |health: Value| error(|params| params["health"] = json!([health]));
+        assert!(health(json!({"url": "www"})).starts_with("health[0].url: "));
+        let url = "https://www.example.com/";
+        assert!(health(json!({"url": url, "status": 99})).starts_with("health[0].status: "));
+        assert!(health(json!({"url": url, "max_ms": 60_000})).starts_with("health[0].max_ms: "));
+    }
+}
