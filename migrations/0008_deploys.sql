@@ -12,3 +12,23 @@ CREATE TABLE script_locks (
     run TEXT NOT NULL,
     PRIMARY KEY (account, script)
 ) WITHOUT ROWID;
+
+-- Since when a notification tells of the ends of runs.
+CREATE TABLE notification_starts (
+    name TEXT PRIMARY KEY,
+    since INTEGER NOT NULL
+) WITHOUT ROWID;
+
+-- An end of a run that somebody was told of, or is to be told of again at `next_at`.
+CREATE TABLE notices (
+    notification TEXT NOT NULL,
+    run TEXT NOT NULL,
+    fence INTEGER NOT NULL,
+    attempts INTEGER NOT NULL,
+    next_at INTEGER NOT NULL,
+    done_at INTEGER,
+    detail TEXT,
+    PRIMARY KEY (notification, run, fence)
+) WITHOUT ROWID;
+
+CREATE INDEX runs_by_end ON runs (finished_at) WHERE finished_at IS NOT NULL;

@@ -4,6 +4,7 @@
 //! checked in `validate`. Unknown keys are errors everywhere.
 
 mod hook;
+mod notification;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,6 +19,7 @@ use crate::model::Timestamp;
 use crate::model::typed::{self, Misfit};
 
 pub use hook::{Hook, Sender};
+pub use notification::{Notification, NotificationForm};
 
 /// Everything an operator declares: who there is, what each may do, and what runs by itself.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -44,6 +46,9 @@ pub struct Document {
     /// Whose deliveries start jobs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hooks: Vec<Hook>,
+    /// Who is told how runs ended.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notifications: Vec<Notification>,
 }
 
 impl Document {

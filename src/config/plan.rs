@@ -36,6 +36,8 @@ pub enum ChangeKind {
     Job,
     /// A hook.
     Hook,
+    /// A notification.
+    Notification,
 }
 
 /// What happens to the thing a [`Change`] is about.
@@ -87,6 +89,13 @@ pub fn plan(before: &Document, after: &Document) -> Vec<Change> {
     section(ChangeKind::Job, jobs(before), jobs(after), &mut changes);
     let hooks = |document: &Document| named(&document.hooks, |item| &item.name);
     section(ChangeKind::Hook, hooks(before), hooks(after), &mut changes);
+    let notifications = |document: &Document| named(&document.notifications, |item| &item.name);
+    section(
+        ChangeKind::Notification,
+        notifications(before),
+        notifications(after),
+        &mut changes,
+    );
     changes
 }
 

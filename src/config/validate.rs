@@ -7,6 +7,7 @@ mod grant;
 mod hook;
 mod job;
 mod limits;
+mod notification;
 mod principal;
 mod scopes;
 mod syntax;
@@ -53,6 +54,7 @@ pub fn validate(source: &Source) -> Result<Vec<String>, Vec<Problem>> {
         grants,
         jobs,
         hooks,
+        notifications,
     } = &source.document;
     let root = At::Root;
 
@@ -93,6 +95,12 @@ pub fn validate(source: &Source) -> Result<Vec<String>, Vec<Problem>> {
     }
 
     check.hooks(&root.key("hooks"), hooks);
+
+    let at = root.key("notifications");
+    check.names(&at, notifications.iter().map(|one| one.name.as_str()));
+    for (index, one) in notifications.iter().enumerate() {
+        check.notification(&at.item(index), one);
+    }
 
     if check.problems.is_empty() {
         Ok(check.messages)

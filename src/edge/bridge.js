@@ -233,9 +233,10 @@ export async function fetchPublic(url, cap, deadlineMs) {
 }
 
 /** Asks an address of the web; `headers` is a JSON list of names and values. Settles with a Response or a fault. */
-export async function probe(url, headers, deadlineMs) {
+export async function probe(url, headers, body, deadlineMs) {
+  const method = body === undefined ? "GET" : "POST";
   const signal = AbortSignal.timeout(deadlineMs);
-  return send(url, { headers: JSON.parse(headers), redirect: "manual", cache: "no-store", signal });
+  return send(url, { method, headers: JSON.parse(headers), body, redirect: "manual", cache: "no-store", signal });
 }
 
 /** Unpacks what was deflated. Settles with at most `cap` bytes or a fault. */

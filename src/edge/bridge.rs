@@ -62,7 +62,7 @@ extern "C" {
         deadline_ms: u32,
     ) -> Promise;
 
-    pub(super) fn probe(url: &str, headers: &str, deadline_ms: u32) -> Promise;
+    pub(super) fn probe(url: &str, headers: &str, body: Option<&str>, deadline_ms: u32) -> Promise;
 
     pub(super) fn inflate(deflated: &[u8], cap: u32, deadline_ms: u32) -> Promise;
 

@@ -231,7 +231,7 @@ impl Platform for EdgeWorld {
     async fn probe(&self, probe: &Probe<'_>) -> Result<Probed, String> {
         self.meter.count();
         let headers = serde_json::json!(probe.headers).to_string();
-        let asked = bridge::probe(probe.url, &headers, probe.deadline_ms);
+        let asked = bridge::probe(probe.url, &headers, probe.body, probe.deadline_ms);
         let answer = settle(asked).await;
         match fault_of(&answer).map(fault) {
             Some(Fault::Deadline) => return Err("did not answer in time".to_owned()),

@@ -27,4 +27,4 @@ pub use jwt::{Algorithm, Jws, MAX_TOKEN_BYTES, TokenError};
 pub use key::{Digest, Key, KeyId, KeyRecord, KeyState, Login, MalformedKey, Pepper};
 pub use rule::{behind, fits, max_lifetime_secs, person, rule_digest, traces};
 pub use verify::{Unproven, Verifier, prove};
-pub use webhook::{HookSecret, Proven, is_usable, prove_delivery};
+pub use webhook::{HookSecret, Proven, is_usable, prove_delivery, standard_signature};

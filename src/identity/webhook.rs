@@ -143,16 +143,29 @@ fn signed<'a, 's>(
             presented.push(rest);
         }
     }
-    let expected = |secret: &Secret| {
-        let key = signing_key(secret)?;
-        let parts = [id.as_bytes(), b".", timestamp.as_bytes(), b".", body];
-        Some(base64::encode(&hmac_sha256(&key, &parts)?))
-    };
+    let expected = |secret: &Secret| standard_mac(secret, id, timestamp, body);
     Ok(Proven {
         secret: fitting(secrets, &presented, expected).ok_or("no secret gives its signature")?,
         id: Some(id),
         event: None,
     })
+}
+
+/// What `webhook-signature` holds of a delivery that we send ourselves; `None` when the secret is no key.
+#[must_use]
+pub fn standard_signature(
+    secret: &Secret,
+    id: &str,
+    timestamp: &str,
+    body: &[u8],
+) -> Option<String> {
+    standard_mac(secret, id, timestamp, body).map(|mac| format!("v1,{mac}"))
+}
+
+fn standard_mac(secret: &Secret, id: &str, timestamp: &str, body: &[u8]) -> Option<String> {
+    let key = signing_key(secret)?;
+    let parts = [id.as_bytes(), b".", timestamp.as_bytes(), b".", body];
+    Some(base64::encode(&hmac_sha256(&key, &parts)?))
 }
 
 /// The name of the first secret for which one of the texts is what was expected. All are compared.

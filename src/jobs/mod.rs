@@ -10,6 +10,7 @@ mod engine;
 mod hands;
 mod kind;
 mod kinds;
+mod notify;
 mod outbound;
 mod pace;
 mod platform;

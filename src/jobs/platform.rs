@@ -15,6 +15,8 @@ pub struct Probe<'a> {
     pub url: &'a str,
     /// Headers that go along.
     pub headers: &'a [(&'a str, &'a str)],
+    /// What is posted; it is a GET without.
+    pub body: Option<&'a str>,
     /// Host names that may be asked, with all below them, besides those the configuration lists.
     pub besides: &'a [&'a str],
     /// Bytes of the answer that are read at the most.

@@ -80,6 +80,7 @@ impl<D: Database, P: Platform> Engine<'_, D, P> {
     ///    stored at once, together with the tick.
     /// 3. The new runs are sent to the queue, and the open ones that nobody took up are sent again.
     /// 4. Runs that were kept long enough are forgotten.
+    /// 5. Others are told of ends of runs that they were not told of yet.
     ///
     /// # Errors
     /// [`StoreError`] when the store failed; the next tick makes up for this one.
@@ -145,6 +146,7 @@ impl<D: Database, P: Platform> Engine<'_, D, P> {
         self.send(&lost, 0).await;
         done.resent = lost.len();
         done.forgotten = store.forget_expired(now, AT_ONCE).await?; // (4)
+        self.notify().await?; // (5)
         done.alarms = alarms(store, &snapshot.config.document, now).await?;
         Ok(done)
     }

@@ -114,7 +114,8 @@ const DEAD: &str = "UPDATE runs SET state = 'failed', reason = ?3, fence = fence
 /// Binds: time, how many.
 const EXPIRED: &str = "SELECT id FROM runs WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2";
 /// Each binds a JSON list of run ids.
-const FORGET: [&str; 6] = [
+const FORGET: [&str; 7] = [
+    "DELETE FROM notices WHERE run IN (SELECT value FROM json_each(?1))",
     "DELETE FROM run_work WHERE run IN (SELECT value FROM json_each(?1))",
     "DELETE FROM run_steps WHERE run IN (SELECT value FROM json_each(?1))",
     "DELETE FROM run_events WHERE run IN (SELECT value FROM json_each(?1))",

@@ -71,13 +71,15 @@ impl Platform for LabWorld {
 
     async fn probe(&self, probe: &Probe<'_>) -> Result<Probed, String> {
         let path = probe.url.split_once("/__sim/").unwrap().1;
+        let method = if probe.body.is_some() { "POST" } else { "GET" };
+        let body = probe.body.unwrap_or_default();
         let act = || {
             let now_micros = self.outside.clock.now().unix_ms() * 1000;
             let mut network = self.outside.network.borrow_mut();
             let path = format!("/__sim/{path}");
             network
                 .lab
-                .call("GET", &path, probe.headers, b"", now_micros)
+                .call(method, &path, probe.headers, body.as_bytes(), now_micros)
         };
         let asked = self.effect(|| format!("probe: {}", probe.url), act).await;
         let answered = asked.map_err(|error| error.to_string())?;

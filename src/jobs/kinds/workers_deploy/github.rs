@@ -248,6 +248,7 @@ async fn ask(
         url,
         headers: &headers,
         // A token goes to the API alone.
+        body: None,
         besides: if token.is_some() { &[] } else { STORES },
         cap: MAX_BYTES,
         deadline_ms: DEADLINE_MS,

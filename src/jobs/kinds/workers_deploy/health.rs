@@ -50,6 +50,7 @@ async fn ask(
     let probe = Probe {
         url: &check.url,
         headers: &[(OVERRIDE, chosen)],
+        body: None,
         besides: &[],
         cap: MAX_BODY,
         deadline_ms: max_ms,
