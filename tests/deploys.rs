@@ -506,6 +506,17 @@ fn what_github_keeps_is_refused_where_anything_about_it_is_wrong() {
     let expired = |harness: &Harness| put(harness, &format!("{path}&expired=true"), &archive);
     let reason = refused(&expired, json!({"run_id": 812}));
     assert!(reason.contains("has expired"), "{reason}");
+    let of_fork = |harness: &Harness| {
+        let artifact = json!({
+            "id": 1, "name": "worker", "digest": format!("sha256:{}", "0".repeat(64)), "expired": false,
+            "workflow_run": {"id": 812, "repository_id": 1, "head_repository_id": 2, "head_sha": SHA},
+        });
+        let mut network = harness.outside.network.borrow_mut();
+        let body = json!({"total_count": 1, "artifacts": [artifact]});
+        network.answer_instead(("GET", "/runs/812/artifacts"), 0, 200, &[], &body);
+    };
+    let reason = refused(&of_fork, json!({"run_id": 812}));
+    assert!(reason.contains("begun from a fork"), "{reason}");
     let plain = |harness: &Harness| put(harness, &path, &bundle);
     let reason = refused(&plain, json!({"run_id": 812}));
     assert!(reason.contains("no ZIP archive"), "{reason}");

@@ -114,6 +114,18 @@ impl Network {
         self.send(now_ms, (method, target, content_type), body)
     }
 
+    /// Asks another host than the API.
+    pub(crate) fn visit(
+        &mut self,
+        (method, path): (&str, &str),
+        headers: &[(&str, &str)],
+        body: &[u8],
+        now_micros: i64,
+    ) -> Answered {
+        self.instead(method, path)
+            .unwrap_or_else(|| self.lab.call(method, path, headers, body, now_micros))
+    }
+
     /// Sends a call that happens [`LATE_MS`] from now.
     pub(crate) fn delay(&mut self, clock: &Clock, method: &'static str, target: &str, body: &[u8]) {
         self.late.push(Late {

@@ -77,9 +77,7 @@ impl Platform for LabWorld {
             let now_micros = self.outside.clock.now().unix_ms() * 1000;
             let mut network = self.outside.network.borrow_mut();
             let path = format!("/__sim/{path}");
-            network
-                .lab
-                .call(method, &path, probe.headers, body.as_bytes(), now_micros)
+            network.visit((method, &path), probe.headers, body.as_bytes(), now_micros)
         };
         let asked = self.effect(|| format!("probe: {}", probe.url), act).await;
         let answered = asked.map_err(|error| error.to_string())?;
