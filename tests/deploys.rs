@@ -208,7 +208,7 @@ fn two_jobs_never_deploy_one_worker_at_a_time() {
         .put(&rollout::key_of(&bundle), Some(bundle.clone()));
     let mut second = params();
     second["bundle"] = json!(rollout::key_of(&bundle));
-    let second = start_other(&harness, second);
+    let second = start_other(&harness, &second);
     minutes(&harness, 1);
     assert_eq!(harness.state(second).unwrap().0, "running");
     assert_eq!(history(&harness), [OLD, "new 5 old 95", "2 versions"]);
@@ -220,7 +220,7 @@ fn two_jobs_never_deploy_one_worker_at_a_time() {
 }
 
 /// A run of another job.
-fn start_other(harness: &Harness, params: Value) -> RunId {
+fn start_other(harness: &Harness, params: &Value) -> RunId {
     let others = harness.outside.sqlite.count("runs");
     let run = RunId::from_random([u8::try_from(others).unwrap() + 7; 16]);
     let event = harness.change_event();
@@ -277,7 +277,7 @@ fn a_deployment_that_its_principal_may_not_finish_is_not_begun() {
         ("purge = { everything = true }", ""),
     ] {
         harness.apply(&rollout::CONFIG.replace(granted, less));
-        let run = start_other(&harness, params());
+        let run = start_other(&harness, &params());
         harness.settle().unwrap();
         let (state, reason) = ended(&harness, run);
         assert_eq!(state, "failed");
@@ -297,7 +297,7 @@ fn a_grant_that_goes_in_the_middle_leaves_a_run_that_a_person_must_look_at() {
     assert_eq!(state, "unknown");
     assert!(reason.contains("Somebody must look at it"), "{reason}");
     // Nobody else deploys it before that.
-    let other = start_other(&harness, params());
+    let other = start_other(&harness, &params());
     harness.apply(rollout::CONFIG);
     minutes(&harness, 3);
     assert_eq!(harness.state(other).unwrap().0, "running");
@@ -356,7 +356,7 @@ fn a_version_that_is_there_already_is_deployed_at_once() {
     params.as_object_mut().unwrap().remove("bundle");
     params["version"] = old.clone();
     params["steps"] = json!([{"percent": 100}]);
-    let back = start_other(&harness, params);
+    let back = start_other(&harness, &params);
     harness.settle().unwrap();
     let (state, reason) = ended(&harness, back);
     assert_eq!(state, "succeeded", "{reason}");
@@ -421,7 +421,7 @@ fn from_github(harness: &Harness, github: &Value, more: &Value) -> RunId {
     github["api"] = json!("https://api.github.example/__sim/github");
     members.insert("github".to_owned(), github);
     members.extend(more.as_object().unwrap().clone());
-    start_other(harness, params)
+    start_other(harness, &params)
 }
 
 #[test]

@@ -8,7 +8,7 @@ use super::super::platform::Platform;
 use super::progress::note_ending;
 use super::{Engine, SUBREQUESTS, Stopped};
 use crate::model::Timestamp;
-use crate::run::{Ending, Next, Run, RunState, Stage, Standing, Step, StepState, next};
+use crate::run::{Ending, NewStep, Next, Run, RunState, Stage, Standing, Step, StepState, next};
 use crate::store::{Database, Save};
 
 /// Subrequests one turn may need at the least, its end included.
@@ -158,12 +158,8 @@ impl<D: Database, P: Platform> Held<'_, '_, D, P> {
             then,
         } = plan;
         let ending = self.run.ending();
-        if ending.is_some()
-            && self
-                .steps
-                .iter()
-                .any(|step| step.state == StepState::Refused)
-        {
+        let is_refused = |step: &Step| step.state == StepState::Refused;
+        if ending.is_some() && self.steps.iter().any(is_refused) {
             // What is undone now is not stopped by what led to it.
             self.run.replans += 1;
         }
@@ -189,16 +185,10 @@ impl<D: Database, P: Platform> Held<'_, '_, D, P> {
         self.run.failures = 0;
         self.events.push(format!("Planned: {summary}"));
         if steps.is_empty()
-            && let Some(Ending { state, reason }) = ending
+            && let Some(ending) = ending
             && !goes_on
         {
-            // Nothing of it is begun again should the run be retried.
-            self.run.replans += 1;
-            if let Some(basis) = self.run.basis.as_mut().and_then(Value::as_object_mut) {
-                basis.remove("ending");
-            }
-            let reason = format!("{reason} {summary}");
-            return self.end(state, reason, &[], None).await;
+            return self.end_undone(ending, &summary).await;
         }
         let has_plan = !steps.is_empty() || goes_on || self.run.stage == Stage::Apply;
         if self.run.dry_run || !has_plan {
@@ -217,6 +207,21 @@ impl<D: Database, P: Platform> Held<'_, '_, D, P> {
             let until = now.plus_ms(i64::from(wait_secs) * 1000);
             return self.rest_until(until, Some(summary)).await;
         }
+        self.store_plan(&steps, now).await
+    }
+
+    /// Nothing is half done any more: the run ends as it was to.
+    async fn end_undone(&mut self, ending: Ending, summary: &str) -> Result<Turn, Stopped> {
+        // Nothing of it is begun again should the run be retried.
+        self.run.replans += 1;
+        if let Some(basis) = self.run.basis.as_mut().and_then(Value::as_object_mut) {
+            basis.remove("ending");
+        }
+        let reason = format!("{} {summary}", ending.reason);
+        self.end(ending.state, reason, &[], None).await
+    }
+
+    async fn store_plan(&mut self, steps: &[NewStep], now: Timestamp) -> Result<Turn, Stopped> {
         let events = std::mem::take(&mut self.events);
         let save = Save {
             run: &self.run,
@@ -228,7 +233,7 @@ impl<D: Database, P: Platform> Held<'_, '_, D, P> {
             now,
         };
         let store = self.engine.gateway.store;
-        let saved = store.save_plan(&save, &steps).await?;
+        let saved = store.save_plan(&save, steps).await?;
         self.checked_at = Some(now);
         if let Turn::Over = self.saved(saved).await {
             return Ok(Turn::Over);

@@ -27,7 +27,7 @@ use crate::jobs::pace::{PurgeUnit, purge_bucket};
 use crate::model::{ZoneId, hex};
 use crate::run::{NewStep, Run, Stage, Work};
 use crate::workers::marked;
-use github::Which;
+use github::{GitHub, Which};
 use live::{Deployment, current, split, tagged};
 pub use params::{BUNDLES, KEEP_BUNDLE_SECS};
 use params::{Params, StepParams};
@@ -150,7 +150,7 @@ impl Deploy {
                     new: Some(version.clone()),
                     ..memory
                 };
-                self.deploy(hands, memory, &deployment).await
+                self.deploy(hands, memory, &deployment)
             }
             None => self.upload(hands, memory).await,
         }
@@ -242,7 +242,7 @@ impl Deploy {
     }
 
     /// Gives the new version the share of the next step.
-    async fn deploy(
+    fn deploy(
         &self,
         hands: &dyn Hands,
         mut memory: Memory,
@@ -301,7 +301,7 @@ impl Deploy {
             } else {
                 memory.at + 1
             };
-            return self.deploy(hands, memory, &deployment).await;
+            return self.deploy(hands, memory, &deployment);
         }
         memory.is_fresh = false;
         let summary = format!(
@@ -473,7 +473,7 @@ impl JobKind for Deploy {
 
     fn urls(&self) -> Vec<&str> {
         let checks = self.0.health.iter().map(|check| &*check.url);
-        let github = self.0.github.as_ref().map(|github| github.api());
+        let github = self.0.github.as_ref().map(GitHub::api);
         checks.chain(github).collect()
     }
 
@@ -499,7 +499,7 @@ impl JobKind for Deploy {
                     let is_old = |found: &Deployment| found.whole() == Some(&*memory.old);
                     let found = found.filter(is_old).ok_or_else(|| self.taken_over())?;
                     let new = Some(new);
-                    self.deploy(hands, Memory { new, ..memory }, &found).await
+                    self.deploy(hands, Memory { new, ..memory }, &found)
                 }
                 Phase::Watch => self.watch(hands, memory).await,
                 Phase::Purge => {
