@@ -104,13 +104,18 @@ impl Works {
 
     /// As [`Works::api`], with more lines of headers.
     pub(crate) fn ask(&self, line: &str, headers: &str, body: &Value) -> (u16, Value) {
+        self.ask_bytes(line, headers, body.to_string().into_bytes())
+    }
+
+    /// As [`Works::ask`], with a body of any kind.
+    pub(crate) fn ask_bytes(&self, line: &str, headers: &str, body: Vec<u8>) -> (u16, Value) {
         let (method, target) = line.split_once(' ').unwrap();
         let head = format!(
             "{method}\nhttps://zk.example.com{target}\nauthorization:Bearer {ROOT}{headers}"
         );
         let inbound = Inbound::parse(&head);
         let answered = self.harness.event(async |gateway| {
-            gateway.world.set_body(Ok(body.to_string().into_bytes()));
+            gateway.world.set_body(Ok(body));
             let (origin, path, query) = split_url(inbound.url);
             let path = path.strip_prefix(API_PREFIX).unwrap();
             gateway.serve_api(&inbound, origin, path, query).await.reply
