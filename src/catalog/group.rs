@@ -97,7 +97,8 @@ pub fn groups() -> impl Iterator<Item = GroupId> {
 /// The published name of a group.
 #[must_use]
 pub fn group_name(id: GroupId) -> &'static str {
-    GroupRecord::get(id.0).map_or("", |group| group.name.as_str())
+    let name = table::group_names().get(usize::from(id.0));
+    name.copied().unwrap_or_default()
 }
 
 /// The group of exactly this name. `… Edit` is accepted for `… Write`, as the dashboard and the
@@ -119,16 +120,8 @@ pub fn group_named(name: &str) -> Option<GroupId> {
 }
 
 fn exactly(name: &str) -> Option<GroupId> {
-    let mut range = 0..table::group_count();
-    while !range.is_empty() {
-        let middle = range.start.midpoint(range.end);
-        match GroupRecord::get(middle)?.name.bytes().cmp(name.as_bytes()) {
-            std::cmp::Ordering::Equal => return Some(GroupId(middle)),
-            std::cmp::Ordering::Less => range.start = middle + 1,
-            std::cmp::Ordering::Greater => range.end = middle,
-        }
-    }
-    None
+    let found = table::group_names().binary_search(&name).ok()?;
+    u16::try_from(found).ok().map(GroupId)
 }
 
 /// The group whose name is nearest to `name`, for the message that refuses it.
@@ -164,8 +157,7 @@ fn distance(a: &str, b: &str) -> usize {
 /// The group that only reads what `write` may also change: `DNS Read` for `DNS Write`.
 #[must_use]
 pub fn read_group_of(write: GroupId) -> Option<GroupId> {
-    let reads = GroupRecord::get(write.0)?.reads;
-    (reads != u16::MAX).then_some(GroupId(reads))
+    GroupRecord::get(write.0)?.reads.map(GroupId)
 }
 
 /// The grant condition that speaks about what the group opens.

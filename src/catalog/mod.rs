@@ -17,6 +17,7 @@ mod operation;
 mod phase;
 mod resolve;
 mod table;
+mod trie;
 
 pub use facts::{BodyClass, Deprecation, Family, Judged, Method, Pagination, Scope};
 pub use group::{

@@ -8,6 +8,7 @@ use super::resolve;
 use super::table::{
     self, FLAG_ESCALATES, FLAG_NAMED_ONLY, FLAG_SECRET, FLAG_WRITE, NO_PARAM, OperationRecord,
 };
+use super::trie;
 
 /// The index of an operation. It changes with the table: what is stored is the name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -50,7 +51,7 @@ impl Operation {
     /// Its path below `/client/v4`, with parameters as `{name}`.
     #[must_use]
     pub fn template(&self) -> &'static str {
-        table::operation_template(self.id.0)
+        trie::template(self.id.0)
     }
 
     /// The permission groups of which any one opens it. None: only a grant that names it does.
@@ -196,19 +197,17 @@ pub fn operation_named(name: &str) -> Option<Operation> {
         return resolve::template(Method::from_str(method)?, template).map(operation);
     }
     let by_name = BY_NAME.get_or_init(|| {
-        let mut ids: Vec<u16> = (0..table::operation_count()).collect();
-        ids.sort_by_key(|id| table::operation_id_text(*id));
+        let mut ids: Vec<(&str, u16)> = table::operation_id_texts().zip(0..).collect();
+        ids.sort_unstable();
         ids
     });
-    let rank = by_name
-        .binary_search_by_key(&name, |id| table::operation_id_text(*id))
-        .ok()?;
+    let rank = by_name.binary_search_by_key(&name, |(id, _)| id).ok()?;
     let found = by_name.get(rank).filter(|_| !name.is_empty());
-    found.map(|id| operation(OperationId(*id)))
+    found.map(|(_, index)| operation(OperationId(*index)))
 }
 
-/// The operations in the order of the ids Cloudflare gave them.
-static BY_NAME: OnceLock<Vec<u16>> = OnceLock::new();
+/// The operations by the ids Cloudflare gave them.
+static BY_NAME: OnceLock<Vec<(&str, u16)>> = OnceLock::new();
 
 /// The names of the few operations without such an id, in operation order.
 static OWN_NAMES: OnceLock<Vec<(u16, String)>> = OnceLock::new();

@@ -7,7 +7,8 @@
 
 use super::facts::Method;
 use super::operation::{Operation, OperationId, operation};
-use super::table::{self, Node, TextRef};
+use super::table;
+use super::trie::Node;
 
 /// The most parameters any template has room for.
 pub const MAX_PARAMS: usize = 8;
@@ -94,7 +95,7 @@ pub fn resolve(method: Method, path: &str) -> Option<Resolved<'_>> {
         values: [""; MAX_PARAMS],
         len: 0,
     };
-    let id = walk.descend(Node::get(Node::ROOT)?, path.strip_prefix('/')?)?;
+    let id = walk.descend(Node::root()?, path.strip_prefix('/')?)?;
     let params = Params {
         values: walk.values,
         len: walk.len,
@@ -115,7 +116,7 @@ pub fn path_exists(path: &str) -> bool {
         len: 0,
     };
     let rest = path.strip_prefix('/');
-    rest.zip(Node::get(Node::ROOT))
+    rest.zip(Node::root())
         .and_then(|(rest, root)| walk.descend(root, rest))
         .is_some()
 }
@@ -129,21 +130,20 @@ struct Walk<'p> {
 
 impl<'p> Walk<'p> {
     /// The operation that `rest` leads to from `node`. On failure the captures are as before.
-    fn descend(&mut self, node: Node, rest: &'p str) -> Option<OperationId> {
+    fn descend(&mut self, node: &Node, rest: &'p str) -> Option<OperationId> {
         let (segment, rest) = match rest.split_once('/') {
             Some((segment, rest)) => (segment, Some(rest)),
             None => (rest, None),
         };
-        if let Some(child) = literal_child(node, segment.as_bytes())
+        if let Some(child) = literal_child(node, segment)
             && let Some(found) = self.arrive(child, rest)
         {
             return Some(found);
         }
-        let first = node.first_child + node.literal_children;
-        for child in first..first + node.other_children {
+        for child in node.patterns() {
             let before = self.len;
-            if self.capture(Node::segment(child)?, segment)
-                && let Some(found) = self.arrive(Node::get(child)?, rest)
+            if self.capture(child, segment)
+                && let Some(found) = self.arrive(child, rest)
             {
                 return Some(found);
             }
@@ -152,7 +152,7 @@ impl<'p> Walk<'p> {
         None
     }
 
-    fn arrive(&mut self, node: Node, rest: Option<&'p str>) -> Option<OperationId> {
+    fn arrive(&mut self, node: &Node, rest: Option<&'p str>) -> Option<OperationId> {
         match rest {
             Some(rest) => self.descend(node, rest),
             None => operation_at(node, self.method),
@@ -160,12 +160,15 @@ impl<'p> Walk<'p> {
     }
 
     /// Takes the parameters of a segment that is not a literal.
-    fn capture(&mut self, pattern: TextRef, segment: &'p str) -> bool {
-        if pattern.bytes().is_empty() {
+    fn capture(&mut self, pattern: &Node, segment: &'p str) -> bool {
+        if pattern.is_bare {
             return self.push(segment);
         }
         // Mixed: text between the parameters is found at its first place, the last at the end.
-        let mut pieces = pattern.as_str().split("{}");
+        let mut pieces = pattern.segment.split('{').map(|piece| {
+            let named = piece.split_once('}');
+            named.map_or(piece, |(_, text)| text)
+        });
         let Some(mut rest) = pieces
             .next()
             .and_then(|prefix| segment.strip_prefix(prefix))
@@ -203,45 +206,31 @@ impl<'p> Walk<'p> {
 }
 
 /// The child that is exactly this segment; literals are sorted by their bytes.
-fn literal_child(node: Node, segment: &[u8]) -> Option<Node> {
-    let mut range = node.first_child..node.first_child + node.literal_children;
-    while !range.is_empty() {
-        let middle = range.start.midpoint(range.end);
-        match Node::segment(middle)?.bytes().cmp(segment) {
-            std::cmp::Ordering::Equal => return Node::get(middle),
-            std::cmp::Ordering::Less => range.start = middle + 1,
-            std::cmp::Ordering::Greater => range.end = middle,
-        }
-    }
-    None
+fn literal_child(node: &Node, segment: &str) -> Option<&'static Node> {
+    let literals = node.literals();
+    let found = literals.binary_search_by(|child| child.segment.cmp(segment));
+    literals.get(found.ok()?)
 }
 
-fn operation_at(node: Node, method: Option<Method>) -> Option<OperationId> {
-    (node.first_operation..node.first_operation + node.operation_count)
-        .find(|index| {
-            table::operation_shape(*index)
-                .is_some_and(|shape| method.is_none_or(|method| shape & 0b111 == method as u8))
-        })
-        .and_then(|index| u16::try_from(index).ok())
-        .map(OperationId)
+fn operation_at(node: &Node, method: Option<Method>) -> Option<OperationId> {
+    let mut here = node.operations();
+    here.find(|index| {
+        table::operation_shape(usize::from(*index))
+            .is_some_and(|shape| method.is_none_or(|method| shape & 0b111 == method as u8))
+    })
+    .map(OperationId)
 }
 
 /// The operation of exactly this template; only the names of parameters may differ.
 pub(super) fn template(method: Method, template: &str) -> Option<OperationId> {
-    let mut node = Node::get(Node::ROOT)?;
+    let mut node = Node::root()?;
     for segment in template.strip_prefix('/')?.split('/') {
         node = if segment.contains('{') {
             let pattern = blank(segment);
-            let first = node.first_child + node.literal_children;
-            let child = (first..first + node.other_children).find(|child| {
-                Node::segment(*child).is_some_and(|text| match text.as_str() {
-                    "" => pattern == "{}",
-                    mixed => pattern == mixed,
-                })
-            })?;
-            Node::get(child)?
+            let mut patterns = node.patterns().iter();
+            patterns.find(|child| blank(child.segment) == pattern)?
         } else {
-            literal_child(node, segment.as_bytes())?
+            literal_child(node, segment)?
         };
     }
     operation_at(node, Some(method))

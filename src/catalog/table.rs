@@ -1,61 +1,66 @@
 //! The embedded table, read in place.
 //!
 //! `table.bin` is made by `build-catalog` from `data/operations.tsv` and the corrections. It is a
-//! header of section offsets and lengths followed by the sections: one of text, the others of
-//! fixed-width little-endian records. The sections are found at compile time; nothing is parsed
+//! header of section offsets and lengths followed by the sections: text in lines, and records of
+//! fixed width, stored column by column. The sections are found at compile time; nothing is parsed
 //! at start-up. Every read is checked, and a record that is not there reads as an absent or empty
 //! value, never as a panic.
+//!
+//! What follows from something else is not in the file: it is uploaded with the Worker. So the
+//! path templates are spelled out from the trie (`trie`), and offsets follow from what lies before.
+
+use std::sync::OnceLock;
 
 static TABLE: &[u8] = include_bytes!("table.bin");
 
 /// What the file starts with: a name and the version of this format.
-pub(super) const MAGIC: [u8; 8] = *b"ZKCAT\0\0\x02";
+pub(super) const MAGIC: [u8; 8] = *b"ZKCAT\0\0\x03";
 
 /// The sections in file order.
 #[derive(Clone, Copy)]
 pub(super) enum Section {
-    /// Operation ids in operation order, templates in theirs, then everything else.
-    Text,
-    NodeText,
-    NodeLinks,
+    /// The segments of the path templates in node order, each as the first template has it.
+    Segments,
+    /// How many children each node has, and how many operations end there.
+    NodeCounts,
+    /// The first operations of the templates that name a parameter otherwise than their nodes do.
+    Renamed,
+    /// Those templates.
+    RenamedTemplates,
+    /// Cloudflare's ids in operation order.
+    OperationIds,
+    /// Where each sixteenth of them begins.
+    OperationIdBlocks,
     Operations,
-    OperationBlocks,
-    TemplateLengths,
-    TemplateBlocks,
     GroupSets,
+    GroupNames,
     Groups,
     Dates,
 }
 
 /// How many there are.
 #[cfg(not(target_arch = "wasm32"))]
-pub(super) const SECTIONS: usize = 10;
+pub(super) const SECTIONS: usize = 11;
 
 /// Words of a [`super::GroupSet`]; the encoder refuses more groups than fit.
 pub(super) const GROUP_WORDS: usize = 5;
 
-/// How many operations or templates share one record that says where the first of them lies; the
-/// lengths of those before lead to the others.
+/// How many operation ids share one record that says where the first of them lies; the others are
+/// counted off from there.
 pub(super) const BLOCK: usize = 16;
 
-pub(super) const NODE_LINKS_LEN: usize = 6;
-pub(super) const OPERATION_LEN: usize = 10;
-pub(super) const OPERATION_BLOCK_LEN: usize = 7;
-pub(super) const TEMPLATE_BLOCK_LEN: usize = 3;
+pub(super) const NODE_LEN: usize = 2;
+pub(super) const OPERATION_LEN: usize = 9;
 pub(super) const GROUP_SET_LEN: usize = GROUP_WORDS * 8;
-pub(super) const GROUP_LEN: usize = 8;
-pub(super) const TEXT_REF_LEN: usize = 4;
+pub(super) const GROUP_LEN: usize = 3;
 
-static TEXT: &[u8] = bytes_of(TABLE, Section::Text);
-static NODE_TEXT: &[[u8; TEXT_REF_LEN]] = records(TABLE, Section::NodeText);
-static NODE_LINKS: Columns<NODE_LINKS_LEN> = Columns::of(bytes_of(TABLE, Section::NodeLinks));
+static OPERATION_IDS: &[u8] = bytes_of(TABLE, Section::OperationIds);
+static OPERATION_ID_BLOCKS: &[[u8; 3]] = records(TABLE, Section::OperationIdBlocks);
+static NODES: Columns<NODE_LEN> = Columns::of(bytes_of(TABLE, Section::NodeCounts));
+static RENAMED: &[[u8; 2]] = records(TABLE, Section::Renamed);
 static OPERATIONS: Columns<OPERATION_LEN> = Columns::of(bytes_of(TABLE, Section::Operations));
-static OPERATION_BLOCKS: &[[u8; OPERATION_BLOCK_LEN]] = records(TABLE, Section::OperationBlocks);
-static TEMPLATE_LENGTHS: &[u8] = bytes_of(TABLE, Section::TemplateLengths);
-static TEMPLATE_BLOCKS: &[[u8; TEMPLATE_BLOCK_LEN]] = records(TABLE, Section::TemplateBlocks);
 static GROUP_SETS: &[[u8; GROUP_SET_LEN]] = records(TABLE, Section::GroupSets);
-static GROUPS: &[[u8; GROUP_LEN]] = records(TABLE, Section::Groups);
-static DATES: &[[u8; TEXT_REF_LEN]] = records(TABLE, Section::Dates);
+static GROUPS: Columns<GROUP_LEN> = Columns::of(bytes_of(TABLE, Section::Groups));
 
 /// The 32-bit word at `at`, or 0 beyond the end.
 const fn word(bytes: &[u8], at: usize) -> usize {
@@ -112,71 +117,32 @@ impl<const N: usize> Columns<N> {
         }
         Some(record)
     }
-
-    /// The sum of the first column over `range`.
-    fn sum(&self, range: std::ops::Range<usize>) -> usize {
-        sum(self.bytes.get(..self.len).unwrap_or_default(), range)
-    }
 }
 
-fn sum(bytes: &[u8], range: std::ops::Range<usize>) -> usize {
-    bytes
-        .get(range)
-        .unwrap_or_default()
+/// The lines of a text.
+fn lines(text: &'static [u8]) -> impl Iterator<Item = &'static str> {
+    text.split(|byte| *byte == b'\n')
+        .map(|line| str::from_utf8(line).unwrap_or_default())
+}
+
+/// How many nodes the path trie has.
+pub(super) fn node_count() -> usize {
+    NODES.len
+}
+
+/// The nodes of the path trie as they lie: the segment, how many children, how many operations.
+pub(super) fn nodes() -> impl Iterator<Item = (&'static str, [u8; NODE_LEN])> {
+    lines(bytes_of(TABLE, Section::Segments))
+        .enumerate()
+        .map_while(|(index, segment)| Some((segment, NODES.get(index)?)))
+}
+
+/// The template that begins with this operation, if it is not as its nodes spell it.
+pub(super) fn renamed_template(first: u16) -> Option<&'static str> {
+    let at = RENAMED
         .iter()
-        .map(|byte| usize::from(*byte))
-        .sum()
-}
-
-fn text(start: usize, len: usize) -> &'static [u8] {
-    TEXT.get(start..start + len).unwrap_or_default()
-}
-
-/// Where a piece of text lies: three bytes of offset, one of length.
-#[derive(Clone, Copy)]
-pub(super) struct TextRef([u8; TEXT_REF_LEN]);
-
-impl TextRef {
-    pub(super) fn bytes(self) -> &'static [u8] {
-        let [a, b, c, len] = self.0;
-        text(u32::from_le_bytes([a, b, c, 0]) as usize, usize::from(len))
-    }
-
-    pub(super) fn as_str(self) -> &'static str {
-        str::from_utf8(self.bytes()).unwrap_or_default()
-    }
-}
-
-/// One node of the path trie. Its children lie side by side: literals sorted by their bytes, then
-/// segments that mix text and parameters, then the bare parameter.
-#[derive(Clone, Copy)]
-pub(super) struct Node {
-    pub(super) first_child: usize,
-    pub(super) literal_children: usize,
-    pub(super) other_children: usize,
-    pub(super) first_operation: usize,
-    pub(super) operation_count: usize,
-}
-
-impl Node {
-    pub(super) const ROOT: usize = 0;
-
-    pub(super) fn get(index: usize) -> Option<Self> {
-        let [child_low, child_high, literals, rest, op_low, op_high] = NODE_LINKS.get(index)?;
-        Some(Self {
-            first_child: usize::from(u16::from_le_bytes([child_low, child_high])),
-            literal_children: usize::from(literals),
-            other_children: usize::from(rest >> 4),
-            first_operation: usize::from(u16::from_le_bytes([op_low, op_high])),
-            operation_count: usize::from(rest & 0xf),
-        })
-    }
-
-    /// The segment a node stands for: the literal, the mixed pattern with parameters as `{}`, or
-    /// nothing for the bare parameter.
-    pub(super) fn segment(index: usize) -> Option<TextRef> {
-        NODE_TEXT.get(index).copied().map(TextRef)
-    }
+        .position(|renamed| u16::from_le_bytes(*renamed) == first)?;
+    lines(bytes_of(TABLE, Section::RenamedTemplates)).nth(at)
 }
 
 /// The facts of one operation.
@@ -222,7 +188,6 @@ impl OperationRecord {
             return Self::CLOSED;
         };
         let [
-            _,
             g0,
             g1,
             shape,
@@ -249,36 +214,17 @@ impl OperationRecord {
 /// The id Cloudflare gave an operation; empty where there is none.
 pub(super) fn operation_id_text(index: u16) -> &'static str {
     let index = usize::from(index);
-    let found = OPERATION_BLOCKS
-        .get(index / BLOCK)
-        .zip(OPERATIONS.byte(0, index));
-    found.map_or("", |([a, b, c, ..], len)| {
-        let before = OPERATIONS.sum(index - index % BLOCK..index);
-        let start = u32::from_le_bytes([*a, *b, *c, 0]) as usize + before;
-        str::from_utf8(text(start, usize::from(len))).unwrap_or_default()
-    })
+    let block = OPERATION_ID_BLOCKS.get(index / BLOCK);
+    let from_block = block
+        .and_then(|[a, b, c]| OPERATION_IDS.get(u32::from_le_bytes([*a, *b, *c, 0]) as usize..));
+    from_block
+        .and_then(|ids| lines(ids).nth(index % BLOCK))
+        .unwrap_or_default()
 }
 
-/// The path template of an operation.
-pub(super) fn operation_template(index: u16) -> &'static str {
-    let index = usize::from(index);
-    // The block counts the templates before it, and marks each operation that begins one.
-    let Some([_, _, _, t0, t1, m0, m1]) = OPERATION_BLOCKS.get(index / BLOCK) else {
-        return "";
-    };
-    let upto = u16::from_le_bytes([*m0, *m1]) & (u16::MAX >> (BLOCK - 1 - index % BLOCK));
-    let before = usize::from(u16::from_le_bytes([*t0, *t1]));
-    let Some(template) = (before + upto.count_ones() as usize).checked_sub(1) else {
-        return "";
-    };
-    let found = TEMPLATE_BLOCKS
-        .get(template / BLOCK)
-        .zip(TEMPLATE_LENGTHS.get(template));
-    found.map_or("", |([a, b, c], len)| {
-        let before = sum(TEMPLATE_LENGTHS, template - template % BLOCK..template);
-        let start = u32::from_le_bytes([*a, *b, *c, 0]) as usize + before;
-        str::from_utf8(text(start, usize::from(*len))).unwrap_or_default()
-    })
+/// The ids of all operations in their order.
+pub(super) fn operation_id_texts() -> impl Iterator<Item = &'static str> {
+    lines(OPERATION_IDS)
 }
 
 /// How many operations there are.
@@ -288,7 +234,7 @@ pub(super) fn operation_count() -> u16 {
 
 /// Only the byte that says the method, for the walk down the trie.
 pub(super) fn operation_shape(index: usize) -> Option<u8> {
-    OPERATIONS.byte(3, index)
+    OPERATIONS.byte(2, index)
 }
 
 /// A set of groups, as bits by group index; empty where there is none.
@@ -305,34 +251,42 @@ pub(super) fn group_set(index: u16) -> [u64; GROUP_WORDS] {
 /// One permission group.
 #[derive(Clone, Copy)]
 pub(super) struct GroupRecord {
-    pub(super) name: TextRef,
     pub(super) family: u8,
     /// Whether it is one of Zonekeeper's own.
     pub(super) own: bool,
-    /// The group of the same name that only reads, or `u16::MAX`.
-    pub(super) reads: u16,
+    /// The group of the same name that only reads.
+    pub(super) reads: Option<u16>,
 }
 
 impl GroupRecord {
     pub(super) fn get(index: u16) -> Option<Self> {
-        let [a, b, c, len, family, own, low, high] = *GROUPS.get(usize::from(index))?;
+        let [family, own, reads] = GROUPS.get(usize::from(index))?;
         Some(Self {
-            name: TextRef([a, b, c, len]),
             family,
             own: own != 0,
-            reads: u16::from_le_bytes([low, high]),
+            // How far away it is; no group reads for itself.
+            reads: match reads.cast_signed() {
+                0 => None,
+                distance => index.checked_add_signed(distance.into()),
+            },
         })
     }
 }
 
+/// The names of the permission groups, sorted.
+pub(super) fn group_names() -> &'static [&'static str] {
+    static NAMES: OnceLock<Vec<&'static str>> = OnceLock::new();
+    NAMES.get_or_init(|| lines(bytes_of(TABLE, Section::GroupNames)).collect())
+}
+
 /// How many permission groups there are.
 pub(super) fn group_count() -> u16 {
-    u16::try_from(GROUPS.len()).unwrap_or(u16::MAX)
+    u16::try_from(GROUPS.len).unwrap_or(u16::MAX)
 }
 
 /// The announced end that `index` stands for.
 pub(super) fn date(index: usize) -> Option<&'static str> {
-    Some(TextRef(*DATES.get(index)?).as_str())
+    lines(bytes_of(TABLE, Section::Dates)).nth(index)
 }
 
 #[cfg(test)]
@@ -343,21 +297,17 @@ mod tests {
     fn damaged_table_reads_as_empty_sections() {
         for len in 0..TABLE.len().min(4_096) {
             let cut = &TABLE[..len];
-            let _ = bytes_of(cut, Section::NodeLinks);
-            let _ = records::<TEXT_REF_LEN>(cut, Section::NodeText);
+            let _ = bytes_of(cut, Section::NodeCounts);
+            let _ = records::<3>(cut, Section::OperationIdBlocks);
         }
-        assert!(bytes_of(&[0xff; 200], Section::Text).is_empty());
+        assert!(bytes_of(&[0xff; 200], Section::Segments).is_empty());
     }
 
     #[test]
     fn reading_past_the_end_is_absent_or_closed() {
-        assert!(Node::get(usize::MAX).is_none());
-        assert!(Node::segment(usize::MAX).is_none());
         assert!(operation_shape(usize::MAX).is_none());
-        assert_eq!(
-            (operation_id_text(u16::MAX), operation_template(u16::MAX)),
-            ("", "")
-        );
+        assert_eq!(operation_id_text(u16::MAX), "");
+        assert!(renamed_template(u16::MAX).is_none());
         assert!(GroupRecord::get(u16::MAX).is_none());
         assert!(date(usize::MAX).is_none());
         assert_eq!(group_set(u16::MAX), [0; GROUP_WORDS]);
@@ -365,6 +315,5 @@ mod tests {
             OperationRecord::get(u16::MAX).flags,
             OperationRecord::CLOSED.flags
         );
-        assert_eq!(TextRef([0xff; 4]).as_str(), "");
     }
 }

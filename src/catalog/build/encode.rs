@@ -1,11 +1,11 @@
 //! Rows to the bytes that `table` reads.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::super::resolve::blank;
 use super::super::table::{
-    BLOCK, FLAG_ESCALATES, FLAG_NAMED_ONLY, FLAG_SECRET, FLAG_WRITE, GROUP_WORDS, MAGIC, NO_PARAM,
-    NODE_LINKS_LEN, OPERATION_LEN, SECTIONS, TEXT_REF_LEN,
+    BLOCK, FLAG_ESCALATES, FLAG_NAMED_ONLY, FLAG_SECRET, FLAG_WRITE, GROUP_LEN, GROUP_WORDS, MAGIC,
+    NO_PARAM, NODE_LEN, OPERATION_LEN, SECTIONS,
 };
 use super::corrections;
 use super::source::{Row, SourceError};
@@ -20,7 +20,8 @@ pub type Sizes = [(&'static str, usize); SECTIONS];
 /// When two rows have the same method and shape of path, or a number outgrows its field.
 pub fn encode(rows: &[Row]) -> Result<(Vec<u8>, Sizes), SourceError> {
     let mut rows: Vec<&Row> = rows.iter().collect();
-    rows.sort_by_key(|row| (blank(&row.template), row.template.clone(), row.method));
+    rows.sort_by_key(|row| (shape(&row.template), row.method));
+    refuse_twins(&rows)?;
     let groups = group_names(&rows);
     let (sets, set_of_row) = group_sets(&rows, &groups)?;
     let dates: BTreeSet<&str> = rows
@@ -29,21 +30,11 @@ pub fn encode(rows: &[Row]) -> Result<(Vec<u8>, Sizes), SourceError> {
         .filter(|date| date.len() > 1)
         .collect();
 
-    let mut text = Text::default();
-    let (names, name_lengths) = text.append(
-        rows.iter()
-            .map(|row| row.operation_id.as_deref().unwrap_or_default()),
-    )?;
-    let mut templates: Vec<&str> = rows.iter().map(|row| row.template.as_str()).collect();
-    templates.dedup();
-    let (template_offsets, template_lengths) = text.append(templates.iter().copied())?;
-
     let mut operations = Vec::new();
-    for ((row, set), name_length) in rows.iter().zip(set_of_row).zip(name_lengths) {
+    for (row, set) in rows.iter().zip(set_of_row) {
         let [set_low, set_high] = set.to_le_bytes();
         let [owners, free_text] = positions(row)?;
         let record: [u8; OPERATION_LEN] = [
-            name_length,
             set_low,
             set_high,
             row.method as u8 | (row.scope as u8) << 3 | (row.pagination as u8) << 5,
@@ -61,33 +52,44 @@ pub fn encode(rows: &[Row]) -> Result<(Vec<u8>, Sizes), SourceError> {
         operations.push(record);
     }
 
-    let trie = Trie::of(&rows, &templates, &template_offsets)?;
-    let (node_text, node_links) = trie.encode(&mut text)?;
-    let mut group_records = Vec::new();
-    for name in &groups {
-        group_records.extend(text.intern(name)?);
-        group_records.extend([
-            corrections::group_family(name) as u8,
-            u8::from(corrections::is_own(name)),
-        ]);
+    let mut group_records: Vec<[u8; GROUP_LEN]> = Vec::new();
+    for (index, name) in groups.iter().enumerate() {
         let reads = read_twin(name)
             .and_then(|twin| groups.iter().position(|other| *other == twin))
-            .map_or(Ok(u16::MAX), short)?;
-        group_records.extend(reads.to_le_bytes());
-    }
-    let mut dates_section = Vec::new();
-    for date in dates {
-        dates_section.extend(text.intern(date)?);
+            .map_or(Ok(0), |twin| distance(index, twin))?;
+        group_records.push([
+            corrections::group_family(name) as u8,
+            u8::from(corrections::is_own(name)),
+            reads.cast_unsigned(),
+        ]);
     }
 
+    let mut trie = Branch::default();
+    let mut renamed = Vec::new();
+    let mut renamed_templates = Vec::new();
+    for (index, row) in rows.iter().enumerate() {
+        let is_first = trie.grow(&row.template);
+        if is_first && trie.spell(&row.template) != row.template {
+            renamed.extend(short(index)?.to_le_bytes());
+            renamed_templates.push(row.template.as_str());
+        }
+    }
+    let mut segments = vec![""];
+    let mut counts = vec![trie.counts()?];
+    trie.encode(&mut segments, &mut counts)?;
+    let ids = || {
+        rows.iter()
+            .map(|row| row.operation_id.as_deref().unwrap_or_default())
+    };
+
     assemble([
-        ("text", text.bytes),
-        ("node text", node_text),
-        ("node links", columns(&node_links)),
+        ("segments", lines(segments)),
+        ("node counts", columns(&counts)),
+        ("renamed", renamed),
+        ("renamed templates", lines(renamed_templates)),
+        ("operation ids", lines(ids().collect())),
+        ("operation id blocks", blocks(ids())?),
         ("operations", columns(&operations)),
-        ("operation blocks", operation_blocks(&rows, &names)?),
-        ("template lengths", template_lengths),
-        ("template blocks", template_blocks(&template_offsets)?),
         (
             "group sets",
             sets.iter()
@@ -95,9 +97,14 @@ pub fn encode(rows: &[Row]) -> Result<(Vec<u8>, Sizes), SourceError> {
                 .flat_map(|word| word.to_le_bytes())
                 .collect(),
         ),
-        ("groups", group_records),
-        ("dates", dates_section),
+        ("group names", lines(groups)),
+        ("groups", columns(&group_records)),
+        ("dates", lines(dates.into_iter().collect())),
     ])
+}
+
+fn lines(pieces: Vec<&str>) -> Vec<u8> {
+    pieces.join("\n").into_bytes()
 }
 
 /// Records turned into columns.
@@ -112,32 +119,15 @@ fn columns<const N: usize>(records: &[[u8; N]]) -> Vec<u8> {
         .collect()
 }
 
-/// For each block of operations: where the first name lies, how many templates began before the
-/// block, and which operations of the block begin one.
-fn operation_blocks(rows: &[&Row], names: &[usize]) -> Result<Vec<u8>, SourceError> {
+/// Where the first line of each block begins.
+fn blocks<'r>(lines: impl Iterator<Item = &'r str>) -> Result<Vec<u8>, SourceError> {
     let mut bytes = Vec::new();
-    let mut templates = 0;
-    let mut last = "";
-    for (rows, names) in rows.chunks(BLOCK).zip(names.chunks(BLOCK)) {
-        bytes.extend(offset(names.first().copied().unwrap_or_default())?);
-        bytes.extend(short(templates)?.to_le_bytes());
-        let mut begins = 0_u16;
-        for (bit, row) in rows.iter().enumerate() {
-            if row.template != last {
-                begins |= 1 << bit;
-                templates += 1;
-            }
-            last = &row.template;
+    let mut start = 0;
+    for (index, line) in lines.enumerate() {
+        if index.is_multiple_of(BLOCK) {
+            bytes.extend(offset(start)?);
         }
-        bytes.extend(begins.to_le_bytes());
-    }
-    Ok(bytes)
-}
-
-fn template_blocks(offsets: &[usize]) -> Result<Vec<u8>, SourceError> {
-    let mut bytes = Vec::new();
-    for first in offsets.iter().step_by(BLOCK) {
-        bytes.extend(offset(*first)?);
+        start += line.len() + 1;
     }
     Ok(bytes)
 }
@@ -267,46 +257,6 @@ fn group_sets(rows: &[&Row], groups: &[&str]) -> Result<(Vec<Words>, Vec<u16>), 
     Ok((sets, of_row))
 }
 
-/// All text.
-#[derive(Default)]
-struct Text {
-    bytes: Vec<u8>,
-}
-
-impl Text {
-    /// Puts pieces one after the other; answers where each begins and how long it is.
-    fn append<'t>(
-        &mut self,
-        pieces: impl Iterator<Item = &'t str>,
-    ) -> Result<(Vec<usize>, Vec<u8>), SourceError> {
-        let mut starts = Vec::new();
-        let mut lengths = Vec::new();
-        for piece in pieces {
-            starts.push(self.bytes.len());
-            lengths.push(byte(piece.len())?);
-            self.bytes.extend(piece.as_bytes());
-        }
-        Ok((starts, lengths))
-    }
-
-    /// Refers to a piece, wherever it already occurs.
-    fn intern(&mut self, piece: &str) -> Result<[u8; TEXT_REF_LEN], SourceError> {
-        let known = str::from_utf8(&self.bytes)
-            .ok()
-            .and_then(|text| text.find(piece));
-        let start = known.unwrap_or_else(|| {
-            self.bytes.extend(piece.as_bytes());
-            self.bytes.len() - piece.len()
-        });
-        text_ref(start, piece.len())
-    }
-}
-
-fn text_ref(start: usize, len: usize) -> Result<[u8; TEXT_REF_LEN], SourceError> {
-    let [a, b, c] = offset(start)?;
-    Ok([a, b, c, byte(len)?])
-}
-
 fn offset(number: usize) -> Result<[u8; 3], SourceError> {
     match u32::try_from(number).map(u32::to_le_bytes) {
         Ok([a, b, c, 0]) => Ok([a, b, c]),
@@ -314,122 +264,99 @@ fn offset(number: usize) -> Result<[u8; 3], SourceError> {
     }
 }
 
-/// The path templates as a tree of segments.
-struct Trie {
-    nodes: Vec<TrieNode>,
+/// What puts templates in the order of a walk down the trie: a literal comes before a segment that
+/// mixes text and parameters, and that before a bare parameter.
+type Shape = Vec<(u8, String)>;
+
+fn shape(template: &str) -> Shape {
+    template.split('/').skip(1).map(shape_of).collect()
 }
 
+fn shape_of(segment: &str) -> (u8, String) {
+    let blanked = blank(segment);
+    let class = match blanked.as_str() {
+        "{}" => 2,
+        mixed if mixed.contains("{}") => 1,
+        _ => 0,
+    };
+    (class, blanked)
+}
+
+/// Refuses two sorted rows of one method and shape, and two templates that differ in names alone.
+fn refuse_twins(rows: &[&Row]) -> Result<(), SourceError> {
+    for (row, next) in rows.iter().zip(rows.iter().skip(1)) {
+        if blank(&row.template) == blank(&next.template)
+            && (row.template != next.template || row.method == next.method)
+        {
+            return Err(SourceError::Correction {
+                selector: format!("{} {}", next.method, next.template),
+                message: "another row has the same shape".to_owned(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// A node of the path templates as a tree of segments.
 #[derive(Default)]
-struct TrieNode {
-    /// By blanked segment.
-    children: BTreeMap<String, usize>,
-    first_operation: usize,
-    operation_count: usize,
-    /// Where a literal's text lies: within the first template that has it.
-    literal: usize,
+struct Branch<'r> {
+    /// By shape, with the segment as the first template has it.
+    children: BTreeMap<(u8, String), (&'r str, Branch<'r>)>,
+    operations: usize,
 }
 
-impl Trie {
-    fn of(rows: &[&Row], templates: &[&str], offsets: &[usize]) -> Result<Self, SourceError> {
-        let mut trie = Self {
-            nodes: vec![TrieNode::default()],
-        };
-        let mut template = 0;
-        for (index, row) in rows.iter().enumerate() {
-            template += usize::from(templates.get(template) != Some(&row.template.as_str()));
-            let mut literal = offsets.get(template).copied().unwrap_or_default();
-            let mut named = row.template.split('/');
-            let mut at = 0;
-            for segment in blank(&row.template).split('/').skip(1) {
-                let next = trie.nodes.len();
-                let node = trie
-                    .nodes
-                    .get_mut(at)
-                    .ok_or(SourceError::Overflow("the trie"))?;
-                at = *node.children.entry(segment.to_owned()).or_insert(next);
-                literal += named.next().map_or(0, str::len) + 1;
-                if at == next {
-                    trie.nodes.push(TrieNode {
-                        literal,
-                        ..TrieNode::default()
-                    });
-                }
-            }
-            let node = trie
-                .nodes
-                .get_mut(at)
-                .ok_or(SourceError::Overflow("the trie"))?;
-            let first = *rows.get(node.first_operation).unwrap_or(row);
-            let again = node.operation_count > 0
-                && (first.template != row.template
-                    || rows
-                        .get(index.wrapping_sub(1))
-                        .is_some_and(|last| last.method == row.method));
-            if again {
-                return Err(SourceError::Correction {
-                    selector: format!("{} {}", row.method, row.template),
-                    message: "another row has the same shape".to_owned(),
-                });
-            }
-            if node.operation_count == 0 {
-                node.first_operation = index;
-            }
-            node.operation_count += 1;
+impl<'r> Branch<'r> {
+    /// Adds an operation of a template; answers whether it is the first there.
+    fn grow(&mut self, template: &'r str) -> bool {
+        let mut node = self;
+        for segment in template.split('/').skip(1) {
+            let child = node.children.entry(shape_of(segment));
+            node = &mut child.or_insert((segment, Branch::default())).1;
         }
-        Ok(trie)
+        node.operations += 1;
+        node.operations == 1
     }
 
-    /// Writes the nodes breadth first, so that the children of each lie side by side.
-    fn encode(&self, text: &mut Text) -> Result<(Vec<u8>, Vec<[u8; NODE_LINKS_LEN]>), SourceError> {
-        let mut segments = Vec::new();
-        let mut links = Vec::new();
-        let mut waiting = VecDeque::from([(String::new(), 0)]);
-        let mut next_child = 1;
-        while let Some((segment, index)) = waiting.pop_front() {
-            let node = self
-                .nodes
-                .get(index)
-                .ok_or(SourceError::Overflow("the trie"))?;
-            segments.extend(match segment.as_str() {
-                "" | "{}" => [0; TEXT_REF_LEN],
-                mixed if mixed.contains("{}") => text.intern(mixed)?,
-                literal => text_ref(node.literal, literal.len())?,
-            });
-            // Literals first, then mixed segments, then the bare parameter.
-            let mut children: Vec<(&String, &usize)> = node.children.iter().collect();
-            children.sort_by_key(|(segment, _)| match segment.as_str() {
-                "{}" => 2,
-                mixed if mixed.contains("{}") => 1,
-                _ => 0,
-            });
-            let literals = children
-                .iter()
-                .filter(|(segment, _)| !segment.contains("{}"))
-                .count();
-            let others = children.len() - literals;
-            if others > 0xf || node.operation_count > 0xf {
-                return Err(SourceError::Overflow("a node"));
+    /// A template that is there, with parameters named as the nodes name them.
+    fn spell(&self, template: &str) -> String {
+        let mut spelled = String::new();
+        let mut node = self;
+        for segment in template.split('/').skip(1) {
+            if let Some((segment, child)) = node.children.get(&shape_of(segment)) {
+                spelled.push('/');
+                spelled.push_str(segment);
+                node = child;
             }
-            let [child_low, child_high] = short(next_child)?.to_le_bytes();
-            let [op_low, op_high] = short(node.first_operation)?.to_le_bytes();
-            let counts = byte(others << 4 | node.operation_count)?;
-            links.push([
-                child_low,
-                child_high,
-                byte(literals)?,
-                counts,
-                op_low,
-                op_high,
-            ]);
-            next_child += children.len();
-            waiting.extend(
-                children
-                    .into_iter()
-                    .map(|(segment, child)| (segment.clone(), *child)),
-            );
         }
-        Ok((segments, links))
+        spelled
     }
+
+    fn counts(&self) -> Result<[u8; NODE_LEN], SourceError> {
+        Ok([byte(self.children.len())?, byte(self.operations)?])
+    }
+
+    /// Writes the children, so that they lie side by side, and then what is below each.
+    fn encode(
+        &self,
+        segments: &mut Vec<&'r str>,
+        counts: &mut Vec<[u8; NODE_LEN]>,
+    ) -> Result<(), SourceError> {
+        for (segment, child) in self.children.values() {
+            segments.push(segment);
+            counts.push(child.counts()?);
+        }
+        for (_, child) in self.children.values() {
+            child.encode(segments, counts)?;
+        }
+        Ok(())
+    }
+}
+
+/// How far `to` is from `from`.
+fn distance(from: usize, to: usize) -> Result<i8, SourceError> {
+    to.checked_signed_diff(from)
+        .and_then(|distance| i8::try_from(distance).ok())
+        .ok_or(SourceError::Overflow("a distance of one byte"))
 }
 
 fn byte(number: usize) -> Result<u8, SourceError> {
@@ -469,9 +396,11 @@ mod tests {
             &format!("GET\t{params}\tone\t\t0\tother\tnone"),
             "the number of parameters does not fit the table",
         );
-        let id = "x".repeat(256);
+        let siblings: Vec<String> = (0..256)
+            .map(|sibling| format!("GET\t/{sibling}\tid\t\t0\tother\tnone"))
+            .collect();
         check(
-            &format!("GET\t/a\t{id}\t\t0\tother\tnone"),
+            &siblings.join("\n"),
             "a number of one byte does not fit the table",
         );
     }
