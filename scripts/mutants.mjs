@@ -12,7 +12,7 @@ import { QUIET, watch } from "./lib/processes.mjs";
 import { Failure, main, progress } from "./lib/report.mjs";
 import { enter, rust } from "./lib/setup.mjs";
 
-const COPIED = ["Cargo.toml", "Cargo.lock", "rust-toolchain.toml", "clippy.toml", "src", "tests", "benches", "data", "migrations", "docs", "wrangler.toml", "zonekeeper.toml", "README.md"];
+const COPIED = [".cargo", "Cargo.toml", "Cargo.lock", "rust-toolchain.toml", "clippy.toml", "src", "tests", "benches", "data", "migrations", "docs", "wrangler.toml", "zonekeeper.toml", "README.md"];
 const PLACE = path.join(TARGET, "mutants");
 
 /** What is compiled once for each guard and run for a second is not worth optimising. */

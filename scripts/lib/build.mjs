@@ -8,6 +8,7 @@ import { readFile, readdir, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { promisify } from "node:util";
 import { gzip } from "node:zlib";
+import { namedByLikeness } from "./likeness.mjs";
 import { withLock } from "./lock.mjs";
 import { ROOT, TARGET, TOOLS, at, readIfThere } from "./paths.mjs";
 import { run } from "./processes.mjs";
@@ -21,21 +22,23 @@ export const FAULTS = { name: "faults", out: "build-faults", features: ["faults"
 /** Above this the build fails; the aim is 700 KB with everything. */
 const MAX_GZIPPED_BYTES = 1_000_000;
 
+/** What is uploaded has no names, and nothing that workerd does not read yet: what it reads is named one by one. */
+const PLAIN = [
+  "--strip-debug",
+  "--strip-producers",
+  ...["bulk-memory", "exception-handling", "multivalue", "mutable-globals", "nontrapping-float-to-int"].map(enable),
+  ...["reference-types", "sign-ext"].map(enable),
+];
+
 /**
- * How the wasm is made small for the wire, which is where its size counts: functions of a kind stand side by side.
- * Each pass that is skipped makes code less alike, so that the file gets smaller and what is uploaded larger;
- * inlining alone costs 80 KB gzipped.
+ * How the wasm is made small for the wire, which is where its size counts. Each pass that is skipped makes code less
+ * alike, so that the file gets smaller and what is uploaded larger; inlining alone costs 80 KB gzipped.
  */
 const SHRINK = [
   "-Oz",
   ...["inlining", "inlining-optimizing", "ssa-nomerge", "local-cse", "memory-packing", "merge-similar-functions"].map(skip),
   ...["simplify-locals", "simplify-locals-nostructure", "simplify-locals-notee-nostructure"].map(skip),
-  "--reorder-functions-by-name",
-  "--strip-debug",
-  "--strip-producers",
-  // Named one by one, so that nothing is written that workerd does not read yet.
-  ...["bulk-memory", "exception-handling", "multivalue", "mutable-globals", "nontrapping-float-to-int"].map(enable),
-  ...["reference-types", "sign-ext"].map(enable),
+  ...PLAIN,
 ];
 
 function skip(pass) {
@@ -79,8 +82,7 @@ export async function buildWorker(variant, toolchain, tools) {
           env: { ...toolchain.env, ...tools.env },
         }),
       );
-      const wasm = path.join(out, "index_bg.wasm");
-      await run(tools.env.WASM_OPT_BIN, [wasm, "-o", wasm, ...SHRINK], { cwd: ROOT, quiet: true });
+      await shrink(path.join(out, "index_bg.wasm"), tools);
     }
     const size = await sizes(out);
     if (variant === RELEASE) await check(out, size);
@@ -90,6 +92,14 @@ export async function buildWorker(variant, toolchain, tools) {
     }
     return size;
   });
+}
+
+/** Makes a wasm file small for the wire: less code, and like functions side by side. */
+async function shrink(wasm, tools) {
+  const optimize = (...args) => run(tools.env.WASM_OPT_BIN, [wasm, "-o", wasm, ...args], { cwd: ROOT, quiet: true });
+  await optimize(...SHRINK);
+  await writeFile(wasm, namedByLikeness(await readFile(wasm)));
+  await optimize("--reorder-functions-by-name", ...PLAIN);
 }
 
 /** The native simulator, by default in the profile that compiles quickly. Cargo knows whether it is up to date. */
@@ -167,7 +177,7 @@ async function inputsHash(variant) {
     }
   };
   await add(".");
-  hash.update(await readFile(at("rust-toolchain.toml")));
+  for (const file of ["rust-toolchain.toml", ".cargo/config.toml"]) hash.update(await readFile(at(file)));
   return hash.digest("hex");
 }
 
