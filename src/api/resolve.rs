@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
+use http::StatusCode;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 
 use crate::config::document::Document;
 use crate::config::{AccountRef, Name, Resolution, Title, ZoneRef, names_to_resolve};
@@ -23,27 +23,37 @@ const LIST_FROM: usize = 20;
 /// Pages of that list that are read at the most.
 const MAX_PAGES: u32 = 400;
 
+/// A zone, an account, a namespace or a database.
 #[derive(Deserialize)]
-struct ZoneItem {
-    id: ZoneId,
-    name: String,
-    account: AccountItem,
-}
-
-#[derive(Deserialize)]
-struct AccountItem {
-    id: AccountId,
-    #[serde(default)]
-    name: String,
-}
-
-/// A namespace or a database.
-#[derive(Deserialize)]
-struct Titled {
+struct Item {
     #[serde(alias = "uuid")]
     id: String,
-    #[serde(alias = "name")]
-    title: String,
+    #[serde(default, alias = "title")]
+    name: String,
+    /// What a zone belongs to.
+    account: Option<Owner>,
+}
+
+#[derive(Deserialize)]
+struct Owner {
+    id: AccountId,
+}
+
+impl Item {
+    fn into_zone(self) -> Option<ZoneRef> {
+        Some(ZoneRef {
+            id: self.id.parse().ok()?,
+            name: Some(self.name).filter(|name| !name.is_empty())?,
+            account: self.account?.id,
+        })
+    }
+
+    fn into_account(self) -> Option<AccountRef> {
+        Some(AccountRef {
+            id: self.id.parse().ok()?,
+            name: self.name,
+        })
+    }
 }
 
 impl<D: Database, W: Platform> Gateway<'_, D, W> {
@@ -55,22 +65,14 @@ impl<D: Database, W: Platform> Gateway<'_, D, W> {
     pub(super) async fn resolve_names(&self, document: &Document) -> Result<Resolution, Refusal> {
         let names = names_to_resolve(document);
         let mut resolution = Resolution::default();
-        let zones = self
-            .look_up("/zones", &names.zones, |zone: &ZoneItem| {
-                (zone.id.to_string(), zone.name.clone())
-            })
-            .await?;
-        for (text, ZoneItem { id, name, account }) in zones {
-            let account = account.id;
-            resolution.zones.insert(text, ZoneRef { id, name, account });
+        for (text, item) in self.look_up("/zones", &names.zones).await? {
+            let zone = item.into_zone().ok_or_else(|| unreadable(StatusCode::OK))?;
+            resolution.zones.insert(text, zone);
         }
-        let accounts = self
-            .look_up("/accounts", &names.accounts, |account: &AccountItem| {
-                (account.id.to_string(), account.name.clone())
-            })
-            .await?;
-        for (text, AccountItem { id, name }) in accounts {
-            resolution.accounts.insert(text, AccountRef { id, name });
+        for (text, item) in self.look_up("/accounts", &names.accounts).await? {
+            let account = item.into_account();
+            let account = account.ok_or_else(|| unreadable(StatusCode::OK))?;
+            resolution.accounts.insert(text, account);
         }
         self.resolve_titles(&names.titles, &mut resolution).await?;
         Ok(resolution)
@@ -82,19 +84,20 @@ impl<D: Database, W: Platform> Gateway<'_, D, W> {
         titles: &[Title<'_>],
         resolution: &mut Resolution,
     ) -> Result<(), Refusal> {
-        let mut listed: BTreeMap<(String, &str), Vec<Titled>> = BTreeMap::new();
+        let mut listed: Vec<((String, &str), Vec<Item>)> = Vec::new();
         for title in titles {
             let accounts = title.accounts.iter();
             let accounts = accounts.filter_map(|text| resolution.accounts.get(text));
             let accounts: Vec<String> = accounts.map(|account| account.id.to_string()).collect();
             for account in accounts {
                 let key = (account.clone(), title.kind);
-                if !listed.contains_key(&key) {
+                if !listed.iter().any(|(listed, _)| *listed == key) {
                     let items = self.titled(&account, title.kind).await?;
-                    listed.insert(key.clone(), items);
+                    listed.push((key.clone(), items));
                 }
-                let items = listed.get(&key).map_or(&[][..], Vec::as_slice);
-                let mut found = items.iter().filter(|item| item.title == title.text);
+                let items = listed.iter().filter(|(listed, _)| *listed == key);
+                let items = items.flat_map(|(_, items)| items);
+                let mut found = items.filter(|item| item.name == title.text);
                 let (Some(item), other) = (found.next(), found.next()) else {
                     continue;
                 };
@@ -115,7 +118,7 @@ impl<D: Database, W: Platform> Gateway<'_, D, W> {
     }
 
     /// Every namespace or database of an account.
-    async fn titled(&self, account: &str, kind: &str) -> Result<Vec<Titled>, Refusal> {
+    async fn titled(&self, account: &str, kind: &str) -> Result<Vec<Item>, Refusal> {
         let path = match kind {
             "d1" => "d1/database",
             _ => "storage/kv/namespaces",
@@ -123,7 +126,7 @@ impl<D: Database, W: Platform> Gateway<'_, D, W> {
         let mut found = Vec::new();
         for page in 1..=MAX_PAGES {
             let target = format!("/accounts/{account}/{path}?page={page}&per_page=100");
-            let items: Vec<Titled> = self.ask(&target).await?;
+            let items = self.ask(&target).await?;
             let is_last = items.len() < 100;
             found.extend(items);
             if is_last {
@@ -155,41 +158,37 @@ impl<D: Database, W: Platform> Gateway<'_, D, W> {
                 }),
             }
         }
-        let mut zones = self
-            .look_up("/zones", &unknown, |zone: &ZoneItem| {
-                (zone.id.to_string(), zone.name.clone())
-            })
-            .await?;
+        let mut zones = self.look_up("/zones", &unknown).await?;
         for name in &unknown {
-            let Some(zone) = zones.remove(name.text) else {
+            let Some(item) = zones.remove(name.text) else {
                 let message = format!(
                     "The field `{}` names {:?}, and there is no such zone. Nothing was started.",
                     name.field, name.text
                 );
                 return Err(Refusal::new(Code::InvalidParams, message));
             };
+            let zone = item.into_zone().ok_or_else(|| unreadable(StatusCode::OK))?;
             self.view.learn_zone_name(zone.id, zone.name.clone());
             found.push((zone.id, zone.name));
         }
         Ok(found)
     }
 
-    async fn look_up<T: DeserializeOwned>(
+    async fn look_up(
         &self,
         path: &str,
         names: &[Name<'_>],
-        ident: impl Fn(&T) -> (String, String),
-    ) -> Result<BTreeMap<String, T>, Refusal> {
+    ) -> Result<BTreeMap<String, Item>, Refusal> {
         let mut found = BTreeMap::new();
         if names.is_empty() {
             return Ok(found);
         }
-        let is_called = |item: &T, text: &str| {
-            let (id, name) = ident(item);
-            id == text || name.eq_ignore_ascii_case(text.trim_end_matches('.'))
+        let is_called = |item: &Item, text: &str| {
+            let name = text.trim_end_matches('.');
+            item.id == text || item.name.eq_ignore_ascii_case(name)
         };
         if names.len() < LIST_FROM {
-            let answers: Vec<(String, Vec<T>)> = stream::iter(names)
+            let answers: Vec<(String, Vec<Item>)> = stream::iter(names)
                 .map(|name| async move {
                     let items = self.ask(&target_for(path, name.text)).await?;
                     Ok::<_, Refusal>((name.text.to_owned(), items))
@@ -205,7 +204,7 @@ impl<D: Database, W: Platform> Gateway<'_, D, W> {
             return Ok(found);
         }
         for page in 1..=MAX_PAGES {
-            let items: Vec<T> = self.ask(&format!("{path}?page={page}&per_page=50")).await?;
+            let items = self.ask(&format!("{path}?page={page}&per_page=50")).await?;
             if items.is_empty() {
                 return Ok(found);
             }
@@ -222,7 +221,7 @@ impl<D: Database, W: Platform> Gateway<'_, D, W> {
     }
 
     /// The items an answer holds: a list, one, or none where upstream says there is none.
-    async fn ask<T: DeserializeOwned>(&self, target: &str) -> Result<Vec<T>, Refusal> {
+    async fn ask(&self, target: &str) -> Result<Vec<Item>, Refusal> {
         let answer = self.read_upstream(target).await?;
         let status = answer.head.status;
         if matches!(status.as_u16(), 400 | 403 | 404) && target.matches('/').count() > 1 {
@@ -234,30 +233,30 @@ impl<D: Database, W: Platform> Gateway<'_, D, W> {
             .as_deref()
             .and_then(Envelope::parse)
             .filter(|envelope| envelope.success == Some(true) && status.is_success());
-        let unreadable = || {
-            Refusal::new(
-                Code::UpstreamUnknown,
-                format!(
-                    "Cloudflare answered {} when asked what the names in the configuration stand for, so nothing was changed.",
-                    status.as_u16()
-                ),
-            )
-        };
-        let result = envelope
-            .and_then(|envelope| envelope.result)
-            .ok_or_else(unreadable)?;
+        let result = envelope.and_then(|envelope| envelope.result);
+        let result = result.ok_or_else(|| unreadable(status))?;
         if result.get().starts_with('[') {
-            serde_json::from_str(result.get()).map_err(|_| unreadable())
+            serde_json::from_str(result.get()).map_err(|_| unreadable(status))
         } else {
             serde_json::from_str(result.get())
                 .map(|item| vec![item])
-                .map_err(|_| unreadable())
+                .map_err(|_| unreadable(status))
         }
     }
 }
 
+fn unreadable(status: StatusCode) -> Refusal {
+    Refusal::new(
+        Code::UpstreamUnknown,
+        format!(
+            "Cloudflare answered {} when asked what the names in the configuration stand for, so nothing was changed.",
+            status.as_u16()
+        ),
+    )
+}
+
 /// Takes what a name stands for; a name that stands for two things is nobody's to choose.
-fn keep<T>(found: &mut BTreeMap<String, T>, text: &str, item: T) -> Result<(), Refusal> {
+fn keep(found: &mut BTreeMap<String, Item>, text: &str, item: Item) -> Result<(), Refusal> {
     if found.insert(text.to_owned(), item).is_none() {
         return Ok(());
     }

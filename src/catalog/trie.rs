@@ -147,9 +147,8 @@ mod tests {
                 node.literals().len() + node.patterns().len(),
                 node.child_count
             );
-            for at in node.first_child..node.first_child + node.child_count {
-                claimed[at] += 1;
-            }
+            let children = node.first_child..node.first_child + node.child_count;
+            claimed[children].iter_mut().for_each(|times| *times += 1);
             assert!(node.literals().is_sorted_by(|a, b| a.segment < b.segment));
         }
         assert!(claimed.iter().all(|times| *times == 1));

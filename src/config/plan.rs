@@ -1,9 +1,7 @@
 //! What an apply would change, by name, and the document as TOML again.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::document::Document;
 
@@ -117,14 +115,15 @@ fn section(
     after: impl IntoIterator<Item = (String, Value)>,
     changes: &mut Vec<Change>,
 ) {
-    let before: Vec<_> = before.into_iter().collect();
-    let mut gone: BTreeMap<&str, &Value> = BTreeMap::new();
-    for (name, item) in &before {
+    let mut gone = Map::new();
+    let mut order = Vec::new();
+    for (name, item) in before {
+        order.push(name.clone());
         gone.insert(name, item);
     }
     for (name, item) in after {
-        let was = gone.remove(name.as_str());
-        if was == Some(&item) {
+        let was = gone.remove(&name);
+        if was.as_ref() == Some(&item) {
             continue;
         }
         changes.push(Change {
@@ -135,20 +134,21 @@ fn section(
             } else {
                 Action::Create
             },
-            before: was.cloned(),
+            before: was,
             after: Some(item),
         });
     }
-    let gone = before
-        .iter()
-        .filter(|(name, _)| gone.contains_key(name.as_str()));
-    changes.extend(gone.map(|(name, item)| Change {
-        kind,
-        name: name.clone(),
-        action: Action::Delete,
-        before: Some(item.clone()),
-        after: None,
-    }));
+    for name in order {
+        if let Some(item) = gone.remove(&name) {
+            changes.push(Change {
+                kind,
+                name,
+                action: Action::Delete,
+                before: Some(item),
+                after: None,
+            });
+        }
+    }
 }
 
 /// The document as TOML, for whoever asks for it as such. Comments and order of keys are not kept.

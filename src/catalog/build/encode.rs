@@ -83,11 +83,11 @@ pub fn encode(rows: &[Row]) -> Result<(Vec<u8>, Sizes), SourceError> {
     };
 
     assemble([
-        ("segments", lines(segments)),
+        ("segments", lines(&segments)),
         ("node counts", columns(&counts)),
         ("renamed", renamed),
-        ("renamed templates", lines(renamed_templates)),
-        ("operation ids", lines(ids().collect())),
+        ("renamed templates", lines(&renamed_templates)),
+        ("operation ids", lines(&ids().collect::<Vec<_>>())),
         ("operation id blocks", blocks(ids())?),
         ("operations", columns(&operations)),
         (
@@ -97,13 +97,13 @@ pub fn encode(rows: &[Row]) -> Result<(Vec<u8>, Sizes), SourceError> {
                 .flat_map(|word| word.to_le_bytes())
                 .collect(),
         ),
-        ("group names", lines(groups)),
+        ("group names", lines(&groups)),
         ("groups", columns(&group_records)),
-        ("dates", lines(dates.into_iter().collect())),
+        ("dates", lines(&dates.into_iter().collect::<Vec<_>>())),
     ])
 }
 
-fn lines(pieces: Vec<&str>) -> Vec<u8> {
+fn lines(pieces: &[&str]) -> Vec<u8> {
     pieces.join("\n").into_bytes()
 }
 

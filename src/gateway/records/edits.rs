@@ -308,13 +308,14 @@ impl Edits {
         }
         let lists: BTreeMap<String, Option<Vec<&RawValue>>> = serde_json::from_str(result.get())
             .map_err(|_| "the result is not that of a batch".to_owned())?;
-        let mut results: BTreeMap<&str, std::slice::Iter<'_, &RawValue>> = lists
+        let mut results: Vec<(&str, std::slice::Iter<'_, &RawValue>)> = lists
             .iter()
             .map(|(list, items)| (list.as_str(), items.as_deref().unwrap_or_default().iter()))
             .collect();
         for edit in &self.list {
             let list = edit.place.map_or("", |(list, _)| list);
-            let result = results.get_mut(list).and_then(Iterator::next);
+            let rest = results.iter_mut().find(|(name, _)| *name == list);
+            let result = rest.and_then(|(_, rest)| rest.next());
             let result = result.ok_or_else(|| format!("an item of {list} has no result"))?;
             edit.verify(result, &self.zone_name)?;
         }
