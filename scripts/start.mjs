@@ -107,7 +107,7 @@ async function configure(api) {
   progress(`zonekeeper.toml differs from version ${current.result.version}, which stays in force:`);
   const sign = { create: "+", update: "~", delete: "-" };
   for (const { kind, name, action } of changes) process.stderr.write(`  ${sign[action] ?? action} ${kind} ${name}\n`);
-  process.stderr.write("  Apply it with PUT /api/v1/config, or start anew with npm start -- --fresh.\n");
+  process.stderr.write("  Apply it with npm run apply, or start anew with npm start -- --fresh.\n");
 }
 
 /** A key of acme-bot for a day; the one of the last start is revoked. */

@@ -32,11 +32,16 @@ export class Api {
   async #call(method, path, body) {
     const headers = { authorization: `Bearer ${this.#key}` };
     if (body) headers["content-type"] = body.json === undefined ? body.type : "application/json";
-    const answer = await fetch(this.#url + path, {
-      method,
-      headers,
-      body: body && (body.json === undefined ? body.text : JSON.stringify(body.json)),
-    });
+    let answer;
+    try {
+      answer = await fetch(this.#url + path, {
+        method,
+        headers,
+        body: body && (body.json === undefined ? body.text : JSON.stringify(body.json)),
+      });
+    } catch (error) {
+      throw new Failure(`Zonekeeper at ${this.#url} cannot be reached: ${error.cause?.message ?? error.message}.`);
+    }
     const text = await answer.text();
     try {
       return JSON.parse(text);

@@ -160,7 +160,9 @@ const NOT_INPUTS = new Set([
   "scripts",
   "target",
   "tests",
+  "wrangler.deploy.json",
   "wrangler.toml",
+  "zonekeeper.deploy.toml",
   "zonekeeper.toml",
 ]);
 

@@ -1,17 +1,10 @@
 // The local secrets in `.dev.vars`, made on the first run and never printed but for the root key.
 
-import { randomBytes } from "node:crypto";
 import { writeFile } from "node:fs/promises";
 import { at, readIfThere } from "./paths.mjs";
+import { MAKE } from "./secrets.mjs";
 
 const FILE = at(".dev.vars");
-
-// 30 bytes are exactly 40 characters of [A-Za-z0-9_-].
-const MAKE = {
-  ROOT_KEY: () => randomBytes(30).toString("base64url"),
-  KEY_PEPPER: () => randomBytes(32).toString("base64"),
-  AUDIT_SIGNING_KEY: () => randomBytes(32).toString("base64"),
-};
 
 /** Reads `.dev.vars` and adds what it lacks; the upstream token in it is replaced by each start's own. */
 export async function devVars() {
