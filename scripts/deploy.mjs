@@ -157,7 +157,7 @@ async function upload({ file, secrets, tag, env, settings }) {
     run(process.execPath, ["--no-warnings", at("node_modules/wrangler/bin/wrangler.js"), "deploy", "--config", file, "--tag", tag, ...(names.length > 0 ? ["--secrets-file", secretsFile] : [])], {
       cwd: path.dirname(file),
       quiet: true,
-      env: { CLOUDFLARE_API_TOKEN: env.token, CLOUDFLARE_ACCOUNT_ID: env.account, NO_COLOR: "1" },
+      env: { CLOUDFLARE_API_TOKEN: env.token, CLOUDFLARE_ACCOUNT_ID: env.account, FORCE_COLOR: "0" },
     }).catch(() => {
       throw new Failure("wrangler deploy failed with what is shown above: mend that and run npm run deploy again, which goes on from there.");
     }),
