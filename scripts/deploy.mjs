@@ -51,7 +51,7 @@ async function deploy(options) {
   const config = configuration(settings, installation);
   const tag = tagOf(config, digests);
   const isNeeded = options.force || !installation.holds(tag) || Object.keys(secrets).length > 0;
-  const file = await writeConfiguration(keepingVars(config, installation, isNeeded), directory);
+  const file = await writeConfiguration(isNeeded ? installation.lacking(config) : config, directory);
   say("Configuration", path.relative(process.cwd(), file));
   if (isNeeded) {
     await keepRootKey(secrets.ROOT_KEY, options["root-key-file"]);
@@ -126,17 +126,6 @@ function sayDry(installation, settings, secrets, digests, { force }) {
   const isDeployed = isComplete && !force && installation.holds(tagOf(configuration(settings, installation), digests));
   say("Worker", isDeployed ? `${settings.name} is this version already` : `${settings.name} would be deployed`);
   process.stdout.write("Nothing was changed (--dry-run).\n");
-}
-
-/**
- * Vars that are the same already are kept by Cloudflare instead of being sent. So who deploys newer code through
- * Zonekeeper needs no right to set vars, and cannot point it elsewhere.
- */
-function keepingVars(config, { live }, isNeeded) {
-  const same = (vars) => JSON.stringify(Object.entries(vars).sort());
-  if (!isNeeded || !live || same(live.vars) !== same(config.vars)) return config;
-  const { vars: _, ...rest } = config;
-  return { ...rest, keep_vars: true };
 }
 
 /** Before the upload: whatever happens after it, the key is not lost. */

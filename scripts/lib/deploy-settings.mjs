@@ -60,7 +60,7 @@ export async function readSettings(directory) {
     base,
     database: base.d1_databases[0].database_name,
     namespace: `${base.name}-blobs`,
-    queues: base.queues.consumers.map(({ queue }) => queue),
+    consumers: base.queues.consumers,
     crons: base.triggers.crons,
   };
 }

@@ -1,5 +1,6 @@
 // What there is of Zonekeeper in an account, and making what is missing. Reading changes nothing.
 
+import { isDeepStrictEqual as isEqual } from "node:util";
 import { Failure } from "./report.mjs";
 
 /** What the deploying token needs for each thing, by the names of Cloudflare's permission groups. */
@@ -27,12 +28,12 @@ export class Installation {
 
   /** Reads everything: what is missing is left undefined. */
   async survey() {
-    const { database, namespace, queues } = this.#settings;
+    const { database, namespace, consumers } = this.#settings;
     this.database = await this.#cf.find(`${this.#account}/d1/database?name=${database}`, NEEDS.d1, ({ name }) => name === database);
     if (this.database) this.database.id = this.database.uuid;
     this.namespace = await this.#cf.find(`${this.#account}/storage/kv/namespaces`, NEEDS.kv, ({ title }) => title === namespace);
     this.queues = [];
-    for (const name of queues) {
+    for (const { queue: name } of consumers) {
       const found = await this.#cf.find(`${this.#account}/queues?name=${name}`, NEEDS.queues, ({ queue_name }) => queue_name === name);
       this.queues.push({ name, id: found?.queue_id, consumers: found?.consumers ?? [] });
     }
@@ -64,15 +65,56 @@ export class Installation {
 
   /** Whether a version with this tag has all traffic, and everything that starts it is in place. */
   holds(tag) {
-    const { name, hosts, isOnWorkersDev, crons } = this.#settings;
-    const attached = new Set([...this.domains.map(({ hostname }) => hostname), ...this.routedHosts]);
     return (
       this.live?.tag === tag &&
-      this.isOnWorkersDev === isOnWorkersDev &&
-      hosts.every((host) => attached.has(host)) &&
-      crons.join() === this.crons.join() &&
-      this.queues.every(({ consumers }) => consumers.some((consumer) => scriptOf(consumer) === name))
+      this.isOnWorkersDev === this.#settings.isOnWorkersDev &&
+      this.#hasHosts() &&
+      this.#hasSchedule() &&
+      this.#hasConsumers()
     );
+  }
+
+  /**
+   * The configuration without what is in place already, which wrangler then leaves as it is. So whoever deploys
+   * newer code through Zonekeeper needs no right to set vars, schedules, host names or consumers, and cannot point
+   * Zonekeeper elsewhere.
+   */
+  lacking(config) {
+    if (!this.live) return config;
+    const rest = structuredClone(config);
+    if (isEqual(this.live.vars, rest.vars)) {
+      delete rest.vars;
+      rest.keep_vars = true;
+    }
+    if (this.#hasSchedule()) delete rest.triggers;
+    if (this.#hasHosts()) delete rest.routes;
+    if (this.#hasConsumers()) delete rest.queues.consumers;
+    return rest;
+  }
+
+  #hasHosts() {
+    const { routes } = this.#settings;
+    const wanted = (isDomain) => routes.filter(({ custom_domain }) => Boolean(custom_domain) === isDomain).map(({ pattern }) => pattern);
+    return isEqual(wanted(true).sort(), this.domains.sort()) && isEqual(wanted(false).sort(), this.patterns.sort());
+  }
+
+  #hasSchedule() {
+    return isEqual(this.#settings.crons, this.crons);
+  }
+
+  #hasConsumers() {
+    const { name, consumers } = this.#settings;
+    return consumers.every((wanted) => {
+      const queue = this.queues.find((found) => found.name === wanted.queue);
+      return queue.consumers.some(
+        (consumer) =>
+          scriptOf(consumer) === name &&
+          consumer.settings?.batch_size === wanted.max_batch_size &&
+          consumer.settings.max_retries === wanted.max_retries &&
+          consumer.settings.max_wait_time_ms === wanted.max_batch_timeout * 1_000 &&
+          (consumer.dead_letter_queue || undefined) === wanted.dead_letter_queue,
+      );
+    });
   }
 
   /** The version that has all traffic, and what it is bound to. */
@@ -106,19 +148,23 @@ export class Installation {
         throw new Failure("The account has no workers.dev subdomain yet: open Workers in the dashboard once, or set routes in zonekeeper.deploy.toml.");
       }
     }
-    const domains = hosts.length > 0 ? await this.#cf.get(`${this.#account}/workers/domains`, NEEDS.scripts) : [];
-    this.domains = (domains ?? []).filter(({ service }) => service === name);
-    this.foreign = (domains ?? []).find(({ hostname, service }) => hosts.includes(hostname) && service !== name);
+    const domains = (await this.#cf.get(`${this.#account}/workers/domains`, NEEDS.scripts)) ?? [];
+    this.domains = domains.filter(({ service }) => service === name).map(({ hostname }) => hostname);
+    this.foreign = domains.find(({ hostname, service }) => hosts.includes(hostname) && service !== name);
     const isRouted = this.live && routes.some(({ custom_domain }) => !custom_domain);
     const routed = isRouted
       ? await this.#cf.get(`${this.#account}/workers/services/${name}/environments/production/routes`, NEEDS.scripts)
       : [];
-    this.routedHosts = (routed ?? []).map(({ pattern }) => pattern.split("/")[0]);
+    this.patterns = (routed ?? []).map(({ pattern }) => pattern);
   }
 
   /** What belongs to another Worker is not taken from it. */
   #refuseOthers() {
-    const { name } = this.#settings;
+    const { name, routes } = this.#settings;
+    // wrangler detaches names only where it attaches others.
+    if (this.domains.length > 0 && !routes.some(({ custom_domain }) => custom_domain)) {
+      throw new Failure(`The host name ${this.domains[0]} leads to ${name} and is not in zonekeeper.deploy.toml: add it to routes, or take it away in the dashboard.`);
+    }
     if (this.foreign) {
       throw new Failure(`The host name ${this.foreign.hostname} belongs to the Worker ${this.foreign.service}: take it away there, or choose another one.`);
     }

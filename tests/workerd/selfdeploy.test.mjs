@@ -262,10 +262,20 @@ describe("through a running Zonekeeper, by a job of CI without any secret", () =
 
   before(async () => {
     // It runs with the vars it was deployed with, but for the address of the API.
-    const { vars } = await generated().then(async (config) => ({ vars: config.vars ?? (await deployedVars()) }));
-    await zk.restart({ vars: { ...vars, UPSTREAM_BASE_URL: `${zk.sim.url}/client/v4`, LOCAL_QUEUE_TRIGGER: "on" } });
+    await zk.restart({ vars: { ...(await deployedVars()), UPSTREAM_BASE_URL: `${zk.sim.url}/client/v4`, LOCAL_QUEUE_TRIGGER: "on" } });
     await zk.apply(await config(await digests()));
   });
+
+  /** What starts it. */
+  async function started() {
+    const { schedules } = await api("/workers/scripts/zonekeeper/schedules");
+    const queues = (await api("/queues")).filter(({ queue_name }) => queue_name.startsWith("zonekeeper-"));
+    return {
+      crons: schedules.map(({ cron }) => cron),
+      hosts: (await api("/workers/domains")).map(({ hostname }) => hostname),
+      consumers: queues.flatMap(({ consumers }) => consumers.map(({ script }) => script)),
+    };
+  }
 
   async function deployedVars() {
     const { resources } = await api(`/workers/scripts/zonekeeper/versions/${await liveVersion()}`);
@@ -274,12 +284,18 @@ describe("through a running Zonekeeper, by a job of CI without any secret", () =
 
   test("E7: the code whose digests are granted is deployed, and the audit log says by whom", LIMIT, async () => {
     const version = await liveVersion();
+    const before = { vars: await deployedVars(), started: await started() };
+    assert.deepEqual(before.started, { crons: ["* * * * *"], hosts: [HOST], consumers: ["zonekeeper", "zonekeeper"] });
     const { code, output, writes } = await through(["--force"]);
     assert.equal(code, 0, output);
     assert.equal(writes.filter(isUpload).length, 1);
     assert.notEqual(await liveVersion(), version);
     const entries = await zk.audit({ principal: "self-ci", limit: "100" });
     assert.deepEqual(entries.filter(({ decision }) => decision === "deny").map(({ sentence }) => sentence), []);
+    // What was in place was not sent, and is still there.
+    const { resources } = await api(`/workers/scripts/zonekeeper/versions/${await liveVersion()}`);
+    assert.deepEqual(resources.bindings.map(({ name }) => name).sort(), [...Object.keys(before.vars), ...MADE, "BLOBS", "CLOUDFLARE_API_TOKEN", "DB", "JWKS", "RUNS", "ZONES"].sort());
+    assert.deepEqual(await started(), before.started);
     const upload = entries.find(({ operation }) => operation === "worker-versions-upload-version");
     assert.match(upload.sentence, /^self-ci \(GitHub acme\/site@main, run 812 by ada\) .*zonekeeper.*; allowed by self-deploy\.$/);
   });
