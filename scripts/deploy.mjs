@@ -141,16 +141,20 @@ async function keepRootKey(key, file) {
 }
 
 async function upload({ file, secrets, tag, env, settings }) {
+  const wrangler = ["--no-warnings", at("node_modules/wrangler/bin/wrangler.js"), "deploy", "--config", file, "--tag", tag];
   const names = Object.keys(secrets);
-  await withSecretsFile(secrets, (secretsFile) =>
-    run(process.execPath, ["--no-warnings", at("node_modules/wrangler/bin/wrangler.js"), "deploy", "--config", file, "--tag", tag, ...(names.length > 0 ? ["--secrets-file", secretsFile] : [])], {
-      cwd: path.dirname(file),
-      quiet: true,
-      env: { CLOUDFLARE_API_TOKEN: env.token, CLOUDFLARE_ACCOUNT_ID: env.account, FORCE_COLOR: "0" },
-    }).catch(() => {
-      throw new Failure("wrangler deploy failed with what is shown above: mend that and run npm run deploy again, which goes on from there.");
-    }),
-  );
+  const options = {
+    cwd: path.dirname(file),
+    quiet: true,
+    env: { CLOUDFLARE_API_TOKEN: env.token, CLOUDFLARE_ACCOUNT_ID: env.account, FORCE_COLOR: "0" },
+  };
+  try {
+    if (names.length === 0) await run(process.execPath, wrangler, options);
+    else await withSecretsFile(secrets, (kept) => run(process.execPath, [...wrangler, "--secrets-file", kept], options));
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error;
+    throw new Failure("wrangler deploy failed with what is shown above: mend that and run npm run deploy again, which goes on from there.");
+  }
   for (const name of names) say("Secret", `${name} set`);
   say("Worker", `${settings.name} deployed`);
 }

@@ -9,6 +9,7 @@ import os from "node:os";
 import path from "node:path";
 import { after, before, describe, test } from "node:test";
 import { RELEASE } from "../../scripts/lib/build.mjs";
+import { readSettings } from "../../scripts/lib/deploy-settings.mjs";
 import { at } from "../../scripts/lib/paths.mjs";
 import { watch } from "../../scripts/lib/processes.mjs";
 import { send } from "./lib/http.mjs";
@@ -109,12 +110,14 @@ describe("npm run deploy", () => {
     const file = path.join(dir, "zonekeeper.deploy.toml");
     for (const [text, sentence] of wrong) {
       await writeFile(file, text);
-      const { code, output, writes } = await deploy();
-      assert.equal(code, 1, output);
-      assert.match(output.trimEnd().split("\n").at(-1), sentence);
-      assert.deepEqual(writes, []);
+      await assert.rejects(readSettings(dir), { message: sentence });
     }
+    await writeFile(file, wrong[0][0]);
+    const { code, output, writes } = await deploy();
     await writeFile(file, SETTINGS);
+    assert.equal(code, 1, output);
+    assert.match(output.trimEnd(), wrong[0][1]);
+    assert.deepEqual(writes, []);
   });
 
   test("--dry-run says what it would do and does none of it", LIMIT, async () => {
@@ -195,6 +198,19 @@ describe("npm run deploy", () => {
     const has = version.resources.bindings;
     assert.deepEqual(has.filter(({ type }) => type === "secret_text").map(({ name }) => name).sort(), [...MADE, "CLOUDFLARE_API_TOKEN"].sort());
     assert.equal(has.find(({ name }) => name === "OWN_SCRIPT_NAME").text, "zonekeeper", "vars were kept");
+  });
+
+  test("a setting that changed is deployed, with nothing else", LIMIT, async () => {
+    const file = path.join(dir, "zonekeeper.deploy.toml");
+    for (const location of ["eeur", "weur"]) {
+      await writeFile(file, SETTINGS.replace("weur", location));
+      const { code, output, writes } = await deploy();
+      assert.equal(code, 0, output);
+      const [{ bindings }, ...others] = writes.filter(isUpload).map(metadata);
+      assert.deepEqual(others, []);
+      assert.equal(bindings.find(({ name }) => name === "ZONEKEEPER_LOCATION").text, location);
+      assert.deepEqual(bindings.filter(({ type }) => type === "secret_text"), []);
+    }
   });
 
   test("a root key taken away on purpose stays away", LIMIT, async () => {
@@ -303,6 +319,16 @@ describe("through a running Zonekeeper, by a job of CI without any secret", () =
   test("E7: a second run writes nothing", LIMIT, async () => {
     const { code, output, writes } = await through();
     assert.equal(code, 0, output);
+    assert.deepEqual(writes, []);
+  });
+
+  test("E7: a changed var is refused to that key before anything is changed", LIMIT, async () => {
+    const file = path.join(dir, "zonekeeper.deploy.toml");
+    await writeFile(file, SETTINGS.replace("weur", "eeur"));
+    const { code, output, writes } = await through();
+    await writeFile(file, SETTINGS);
+    assert.equal(code, 1, output);
+    assert.match(output, /self-ci may not upload a version of Worker zonekeeper in account Acme/);
     assert.deepEqual(writes, []);
   });
 
