@@ -28,8 +28,11 @@ export class Cloudflare {
       const separator = path.includes("?") ? "&" : "?";
       const answer = await this.#call("GET", `${path}${separator}page=${page}&per_page=${PER_PAGE}`, { needs });
       const items = answer?.result ?? [];
+      const { per_page = PER_PAGE, total_count } = answer?.result_info ?? {};
       const found = items.find(fits);
-      if (found || items.length < PER_PAGE) return found;
+      // Not every list gives as many a page as it is asked for.
+      const isLast = items.length === 0 || (total_count === undefined ? items.length < per_page : page * per_page >= total_count);
+      if (found || isLast) return found;
     }
   }
 
