@@ -28,7 +28,7 @@ CREATE TABLE notices (
     next_at INTEGER NOT NULL,
     done_at INTEGER,
     detail TEXT,
-    PRIMARY KEY (notification, run, fence)
+    PRIMARY KEY (run, notification, fence)
 ) WITHOUT ROWID;
 
 CREATE INDEX runs_by_end ON runs (finished_at) WHERE finished_at IS NOT NULL;

@@ -16,6 +16,10 @@ use support::works::Works;
 
 /// A job that deploys `site` at once, and one that does something else.
 fn works() -> Works {
+    works_with("")
+}
+
+fn works_with(more: &str) -> Works {
     let mut params = rollout::params();
     params.as_object_mut().unwrap().remove("bundle");
     params["steps"] = json!([{"percent": 100}]);
@@ -27,6 +31,7 @@ fn works() -> Works {
 name = "site"
 kind = "workers.deploy"
 run_as = "deployer"
+{more}
 params = {{ account = {}, script = "site", zones = ["example.com"], commit = "of the job" }}
 [[jobs]]
 name = "purge"
@@ -116,6 +121,53 @@ fn a_bundle_is_kept_by_its_digest_and_deployed() {
         "{planned}"
     );
     assert_eq!(history(&works.harness).len(), 4);
+}
+
+#[test]
+fn where_a_token_goes_is_for_the_configuration_alone_to_say() {
+    let works = works();
+    let github = json!({"repository": "a/b", "token": "DEPLOY_GITHUB", "artifact": "x", "api": "https://site.example.com"});
+    for github in [github, Value::Null] {
+        let asked = json!({"dry_run": true, "params": {"github": github, "run_id": 1}});
+        let (status, answer) = works.api("POST /api/v1/jobs/site/runs", &asked);
+        assert_eq!(status, 400, "{answer}");
+        let message = answer["errors"][0]["message"].as_str().unwrap();
+        assert!(
+            message.starts_with(
+                "The field `params.github` does not fit: only the job's configuration sets it"
+            ),
+            "{message}"
+        );
+    }
+    assert_eq!(works.sqlite().count("runs"), 0);
+}
+
+#[test]
+fn the_newest_wins_where_the_job_says_so_and_a_dry_run_ends_nothing() {
+    let works = works_with("overlap = \"cancel\"");
+    let begin = |query: &str| {
+        let (status, answer) = post(&works, &format!("?job=site{query}"), usual_bundle());
+        assert_eq!(status, 202, "{answer}");
+        answer["result"]["id"].as_str().unwrap().to_owned()
+    };
+    let wanted = |id: &str| {
+        let rows = works.sqlite().rows(&format!(
+            "SELECT cancel_requested FROM runs WHERE id = '{id}'"
+        ));
+        rows[0]["cancel_requested"] == 1
+    };
+    let first = begin("");
+    begin("&dry_run=true");
+    assert!(!wanted(&first));
+    let last = begin("&message=newer");
+    assert!(wanted(&first) && !wanted(&last));
+    works.settle();
+    let shown = works.done(&format!("GET /api/v1/deploys/{last}"), &json!({}));
+    assert_eq!(shown["state"], "succeeded", "{shown}");
+    assert_eq!(
+        history(&works.harness),
+        ["old 100", "new 100", "2 versions"]
+    );
 }
 
 #[test]

@@ -356,6 +356,7 @@ fn a_version_that_is_there_already_is_deployed_at_once() {
     params.as_object_mut().unwrap().remove("bundle");
     params["version"] = old.clone();
     params["steps"] = json!([{"percent": 100}]);
+    params["health"] = json!([]);
     let back = start_other(&harness, &params);
     harness.settle().unwrap();
     let (state, reason) = ended(&harness, back);
@@ -520,4 +521,151 @@ fn what_github_keeps_is_refused_where_anything_about_it_is_wrong() {
     let plain = |harness: &Harness| put(harness, &path, &bundle);
     let reason = refused(&plain, json!({"run_id": 812}));
     assert!(reason.contains("no ZIP archive"), "{reason}");
+}
+
+fn reopen(harness: &Harness, run: RunId) {
+    let event = harness.change_event();
+    let now = harness.now();
+    let done = harness.event(async |gateway| gateway.store.reopen(run, "again", &event, now).await);
+    assert!(done.unwrap().unwrap());
+}
+
+/// Cloudflare answers the next deployment so.
+fn answer_deployment(harness: &Harness, passing: usize, status: u16, headers: &[(&str, &str)]) {
+    let body = json!({"success": false, "errors": [{"code": 10_000, "message": "no"}], "messages": [], "result": null});
+    let mut network = harness.outside.network.borrow_mut();
+    network.answer_instead(("POST", "/deployments"), passing, status, headers, &body);
+}
+
+#[test]
+fn a_run_that_was_undone_does_not_succeed_when_it_is_retried() {
+    let harness = harness();
+    answer_deployment(&harness, 0, 400, &[]);
+    let run = start(&harness, params());
+    harness.settle().unwrap();
+    assert_eq!(ended(&harness, run).0, "failed");
+    reopen(&harness, run);
+    harness.settle().unwrap();
+    let (state, reason) = ended(&harness, run);
+    assert_eq!(state, "failed", "{reason}");
+    assert_eq!(history(&harness), [OLD, "2 versions"]);
+    let shown = harness
+        .outside
+        .sqlite
+        .rows("SELECT result ->> '$.percent' AS percent FROM runs");
+    assert!(shown[0]["percent"].is_null(), "{shown:?}");
+}
+
+#[test]
+fn a_run_that_goes_on_again_waits_for_whoever_has_the_worker_now() {
+    let harness = harness();
+    // Its version is never listed, so it ends without having moved any traffic.
+    let body = json!({"success": true, "errors": [], "messages": [], "result": {"items": []}});
+    for passing in [0; 40] {
+        let mut network = harness.outside.network.borrow_mut();
+        network.answer_instead(("GET", "/versions?"), passing, 200, &[], &body);
+    }
+    let first = start(&harness, params());
+    while harness.state(first).unwrap().0 != "failed" {
+        minutes(&harness, 1);
+    }
+    harness.outside.network.borrow_mut().forget_answers();
+    let second = start_other(&harness, &params());
+    minutes(&harness, 1);
+    let shares = history(&harness);
+    assert_eq!(shares[1], "new 5 old 95", "{shares:?}");
+    reopen(&harness, first);
+    minutes(&harness, 2);
+    assert_eq!(harness.state(first).unwrap().0, "running");
+    harness.settle().unwrap();
+    assert_eq!(ended(&harness, second).0, "succeeded");
+    let (state, reason) = ended(&harness, first);
+    assert_eq!(state, "failed", "{reason}");
+    assert!(reason.starts_with("Somebody else deployed"), "{reason}");
+    assert_eq!(
+        history(&harness)[..4],
+        [OLD, "new 5 old 95", "new 50 old 50", "new 100"]
+    );
+}
+
+#[test]
+fn what_is_undone_waits_as_long_as_cloudflare_says() {
+    let harness = harness();
+    let run = start(&harness, params());
+    harness.drain().unwrap();
+    answer_deployment(&harness, 0, 429, &[("retry-after", "300")]);
+    let sent = |harness: &Harness| {
+        let effects = harness.outside.injector.effects();
+        effects
+            .iter()
+            .filter(|effect| effect.contains("POST") && effect.contains("/deployments"))
+            .count()
+    };
+    cancel(&harness, run);
+    minutes(&harness, 1);
+    let before = sent(&harness);
+    minutes(&harness, 3);
+    assert_eq!(sent(&harness), before);
+    harness.settle().unwrap();
+    assert_eq!(ended(&harness, run).0, "cancelled");
+    assert_eq!(history(&harness), [OLD, "new 5 old 95", OLD, "2 versions"]);
+}
+
+#[test]
+fn promoting_early_does_not_leave_out_the_look() {
+    let harness = harness();
+    rollout::behave(&harness, &json!([{"version": "newest", "status": 500}]));
+    let run = start(&harness, params());
+    let event = harness.change_event();
+    let now = harness.now();
+    let done = harness.event(async |gateway| gateway.store.hurry(run, "go", &event, now).await);
+    assert!(done.unwrap().unwrap());
+    harness.settle().unwrap();
+    assert_eq!(ended(&harness, run).0, "failed");
+    assert_eq!(history(&harness), [OLD, "new 5 old 95", OLD, "2 versions"]);
+}
+
+#[test]
+fn a_half_done_run_whose_messages_are_dead_is_for_a_person_to_look_at() {
+    let harness = harness();
+    let run = start(&harness, params());
+    harness.drain().unwrap();
+    harness.outside.advance_ms(61_000);
+    harness.event(async |gateway| zonekeeper::jobs::Engine { gateway }.bury(run).await);
+    let (state, reason) = ended(&harness, run);
+    assert_eq!(state, "unknown", "{reason}");
+    let other = start_other(&harness, &params());
+    minutes(&harness, 2);
+    assert_eq!(harness.state(other).unwrap().0, "running");
+    assert_eq!(history(&harness), [OLD, "new 5 old 95", "2 versions"]);
+}
+
+#[test]
+fn only_the_version_that_was_to_be_replaced_is() {
+    let harness = harness();
+    let mut params = params();
+    params["replaces"] = json!("00000000-0000-0000-0000-000000000000");
+    let run = start(&harness, params);
+    harness.settle().unwrap();
+    let (state, reason) = ended(&harness, run);
+    assert_eq!(state, "failed");
+    assert!(
+        reason.starts_with("The version that was to be replaced"),
+        "{reason}"
+    );
+}
+
+#[test]
+fn a_version_that_has_all_traffic_is_purged_for_again() {
+    let harness = harness();
+    let found = by_hand(&harness, "GET", "/deployments", "");
+    let mut params = params();
+    params.as_object_mut().unwrap().remove("bundle");
+    params["version"] = found["deployments"][0]["versions"][0]["version_id"].clone();
+    let run = start(&harness, params);
+    harness.settle().unwrap();
+    let (state, reason) = ended(&harness, run);
+    assert_eq!(state, "succeeded", "{reason}");
+    assert_eq!(history(&harness), [OLD, "1 versions"]);
+    assert_eq!(purged(&harness).len(), 1);
 }

@@ -19,9 +19,9 @@ use crate::workers::{check_bundle, form_type};
 
 /// The kind of job that deploys.
 pub(super) const DEPLOY_KIND: &str = "workers.deploy";
-/// Bytes of a bundle at the most: a value in KV may have 25 MiB
-/// (<https://developers.cloudflare.com/kv/platform/limits/>), and marking it adds some.
-const MAX_BUNDLE_BYTES: usize = 24 * 1024 * 1024;
+/// Bytes of a bundle at the most: it is held several times over while it is uploaded, and an isolate has 128 MB
+/// (<https://developers.cloudflare.com/workers/platform/limits/#memory>).
+const MAX_BUNDLE_BYTES: usize = 10 * 1024 * 1024;
 
 /// What is to be deployed, where the body is JSON; beside a bundle it stands in the query.
 #[derive(Debug, Default, Deserialize)]
@@ -241,7 +241,11 @@ impl<D: Database, P: Platform> Gateway<'_, D, P> {
         let message = "Somebody has looked at it and let it go; nothing was changed.";
         let now = self.world.now();
         let done = self.store.let_go(run.id, message, &event, now).await;
-        done.map_err(|error| change_refusal(&error))?;
+        if !done.map_err(|error| change_refusal(&error))? {
+            return Err(wrong(
+                "Somebody let the deployment go on meanwhile; nothing was changed.",
+            ));
+        }
         self.read_run(id).await
     }
 
@@ -262,7 +266,14 @@ impl<D: Database, P: Platform> Gateway<'_, D, P> {
         let previous = previous.filter(|_| run.state == RunState::Succeeded && !run.dry_run);
         let previous = previous
             .ok_or_else(|| wrong("The deployment changed nothing that could be rolled back."))?;
+        let current = result.and_then(|result| result.get("version")?.as_str());
+        let same = |name: &str| run.params.get(name);
         let params = json!({
+            "account": same("account"),
+            "script": same("script"),
+            "zones": same("zones"),
+            "health": null,
+            "replaces": current,
             "version": previous,
             "force": true,
             "bundle": null,

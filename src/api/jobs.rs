@@ -14,7 +14,8 @@ use crate::cron::Schedule;
 use crate::gateway::{Code, Gateway, Refusal, Reply};
 use crate::hooks::secret_alarms;
 use crate::jobs::{
-    Alarm, ParamsError, Platform, alarms, kind_of, limits_of, new_run_id, replaces_open, why_not,
+    Alarm, ParamsError, Platform, alarms, fixed_param, kind_of, limits_of, new_run_id,
+    replaces_open, why_not,
 };
 use crate::model::{RunId, ZoneId};
 use crate::run::Trigger;
@@ -213,6 +214,13 @@ impl<D: Database, P: Platform> Gateway<'_, D, P> {
         let jobs = &snapshot.config.document.jobs;
         let job = jobs.iter().find(|job| job.name == name);
         let job = job.ok_or_else(|| no_job(name))?; // (1)
+        if let Some(name) = fixed_param(&job.kind, &wanted.params) {
+            let message = "only the job's configuration sets it";
+            return Err(params_refusal(&ParamsError {
+                field: name.to_owned(),
+                message: message.to_owned(),
+            }));
+        }
         let mut params = job.params.clone();
         params.extend(wanted.params);
         params.retain(|_, value| !value.is_null());
@@ -265,7 +273,7 @@ impl<D: Database, P: Platform> Gateway<'_, D, P> {
             limits: limits_of(job),
             now,
             skipped: None,
-            cancels_others: replaces_open(job),
+            cancels_others: replaces_open(job) && !wanted.dry_run,
         };
         let kind = if wanted.dry_run { "a dry run" } else { "a run" };
         let action = Action::new(format!("{} {kind} of job {name}", wanted.verb));

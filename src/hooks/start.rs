@@ -9,7 +9,7 @@ use super::judge::{Verdict, judge};
 use crate::audit::Event;
 use crate::config::document::{Hook, Job};
 use crate::gateway::{Code, Gateway, Refusal, Reply, Snapshot, sanitised};
-use crate::jobs::{Platform, kind_of, limits_of, new_run_id, replaces_open, why_not};
+use crate::jobs::{Platform, fixed_param, kind_of, limits_of, new_run_id, replaces_open, why_not};
 use crate::model::ZoneId;
 use crate::model::json::Json;
 use crate::run::Trigger;
@@ -122,6 +122,10 @@ impl<D: Database, P: Platform> Gateway<'_, D, P> {
         let config = &snapshot.config;
         let job = config.document.jobs.iter().find(|job| job.name == hook.job);
         let job = job.ok_or_else(|| format!("there is no job {}", hook.job))?;
+        if let Some(name) = fixed_param(&job.kind, &mapped) {
+            let why = "only the job's configuration sets it";
+            return Err(format!("the field `params.{name}` does not fit: {why}"));
+        }
         let mut params = job.params.clone();
         params.extend(mapped);
         let kind = kind_of(&job.kind, &params).map_err(|error| {

@@ -84,7 +84,14 @@ impl<D: Database, P: Platform> Engine<'_, D, P> {
 
     async fn end_unreadable(&self, mut run: Run, reason: String) -> Result<(), Stopped> {
         let now = self.gateway.world.now();
-        run.state = RunState::Failed;
+        run.state = if run.goes_on() && !run.dry_run {
+            // What is half done cannot be told, nor undone.
+            let message = format!("ALARM: run {}: {reason}", run.id);
+            self.gateway.world.log(&message);
+            RunState::Unknown
+        } else {
+            RunState::Failed
+        };
         run.finished_at = Some(now);
         run.reason = Some(reason.clone());
         let save = Save {

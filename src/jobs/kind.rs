@@ -166,6 +166,15 @@ pub struct KindInfo {
     pub repeats_unknown: bool,
     /// Subrequests that planning, verifying or a step of its own may need.
     pub subrequests: u32,
+    /// Parameters that the configuration of a job alone sets: whoever may start a run does not.
+    pub fixed: &'static [&'static str],
+}
+
+/// The parameter that is given for a run of a kind although only its job may set it.
+#[must_use]
+pub fn fixed_param(kind: &str, given: &Map<String, Value>) -> Option<&'static str> {
+    let fixed = kind_named(kind).map_or(&[][..], |kind| kind.fixed);
+    fixed.iter().copied().find(|name| given.contains_key(*name))
 }
 
 /// Every kind there is. A new kind joins by its line here.

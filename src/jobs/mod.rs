@@ -23,7 +23,7 @@ pub use engine::{Engine, LEASE_MS, SUBREQUESTS};
 pub use hands::{Hands, Reader, Reads, new_run_id, snapshot_key};
 pub use kind::{
     Check, JobKind, KINDS, KindInfo, ParamsError, ParseParams, Plan, ReadKind, Sample, Task, Then,
-    Trouble, Verified, kind_named,
+    Trouble, Verified, fixed_param, kind_named,
 };
 pub use kinds::workers_deploy::{BUNDLES, KEEP_BUNDLE_SECS};
 pub use platform::{Platform, PlatformError, Probe, Probed};

@@ -22,6 +22,8 @@ const TOLD_MS: i64 = 24 * 3_600_000;
 const AT_ONCE: u32 = 5;
 /// Minutes between attempts.
 const RETRY_MINUTES: [i64; 7] = [1, 2, 5, 15, 60, 180, 480];
+/// A notice is in hand for so long: longer than sending it takes.
+const IN_HAND_MS: i64 = 120_000;
 /// Milliseconds that a receiver has.
 const DEADLINE_MS: u32 = 10_000;
 /// Bytes of its answer that are read at the most, for nothing.
@@ -67,19 +69,15 @@ impl<D: Database, P: Platform> Engine<'_, D, P> {
             let Some(notification) = notifications.iter().find(is_named) else {
                 continue;
             };
-            self.tell(notification, &notice, now).await?;
+            self.tell(notification, &notice).await?;
         }
         Ok(())
     }
 
-    async fn tell(
-        &self,
-        notification: &Notification,
-        notice: &Notice,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
+    async fn tell(&self, notification: &Notification, notice: &Notice) -> Result<(), StoreError> {
         let (store, world) = (self.gateway.store, self.gateway.world);
-        let first = now.plus_ms(60_000);
+        let now = world.now();
+        let first = now.plus_ms(IN_HAND_MS);
         let Some(attempts) = store.take_notice(notice, first, now).await? else {
             return Ok(());
         };

@@ -134,7 +134,7 @@ mod tests {
             "a86b8bac2569e1d8851f6d8ae427aa2324ae5692f7dbabaf06cc02d984c715ee",
             "e4683e109d2c31be0c5bb229e0b0949c3af4352d792e7218027ded453868e53b",
             "2f63d39fc684818366424e21d1279e49724a6f47d5ee0995c30c8c19e7b21bb2",
-            "1eee6f20c47692f6ae8e037ccf56266e2276c70cf00ca386c36f2d642b0f63ab",
+            "96659c48d8689996748bdb07aab4eeda5b7eb2042cb4a90ab55e0d62dbc0aeb1",
         ];
         let digests: Vec<String> = MIGRATIONS
             .iter()

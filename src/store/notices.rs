@@ -9,14 +9,15 @@ const BEGIN: &str = "INSERT INTO notification_starts (name, since) SELECT value,
      ON CONFLICT (name) DO NOTHING";
 /// Binds: a JSON list of `[name, jobs, outcomes]`, ended at or after, now, how many.
 ///
-/// A run that is let go on after its end has another end to tell of, which its fence tells apart.
+/// A run that is let go on after its end has another end to tell of, which its fence tells apart. What was not
+/// tried yet comes first, so that a receiver that is down keeps nobody else waiting.
 const DUE: &str = "SELECT t.value ->> 0 AS notification, runs.id, runs.fence FROM json_each(?1) t \
      JOIN notification_starts s ON s.name = t.value ->> 0 \
      JOIN runs ON runs.finished_at >= max(?2, s.since) AND runs.dry_run = 0 \
      AND (json_array_length(t.value -> 1) = 0 OR EXISTS (SELECT 1 FROM json_each(t.value -> 1) j WHERE j.value = runs.job)) \
      AND EXISTS (SELECT 1 FROM json_each(t.value -> 2) o WHERE o.value = runs.state) \
      LEFT JOIN notices n ON n.notification = s.name AND n.run = runs.id AND n.fence = runs.fence \
-     WHERE n.run IS NULL OR (n.done_at IS NULL AND n.next_at <= ?3) ORDER BY runs.finished_at LIMIT ?4";
+     WHERE n.run IS NULL OR (n.done_at IS NULL AND n.next_at <= ?3) ORDER BY coalesce(n.attempts, 0), runs.finished_at LIMIT ?4";
 /// Binds: notification, run, fence, when it is tried again, now. Of several callers one gets it.
 const TAKE: &str = "INSERT INTO notices (notification, run, fence, attempts, next_at) VALUES (?1, ?2, ?3, 1, ?4) \
      ON CONFLICT (notification, run, fence) DO UPDATE SET attempts = attempts + 1, next_at = ?4 \

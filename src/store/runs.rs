@@ -54,7 +54,7 @@ const READ_KEY: &str = "SELECT digest, run FROM idempotency_keys WHERE owner = ?
 const CLAIM: &str = concat!(
     "UPDATE runs SET state = 'running', fence = fence + 1, lease_until = ?3, started_at = coalesce(started_at, ?2) \
      WHERE id = ?1 AND finished_at IS NULL AND coalesce(lease_until, 0) <= ?2 \
-     AND (cancel_requested = 1 OR wake_at <= max(?2, (SELECT ticked_at FROM scheduler WHERE id = 1))) \
+     AND ((cancel_requested = 1 AND basis ->> '$.ending' IS NULL) OR wake_at <= max(?2, (SELECT ticked_at FROM scheduler WHERE id = 1))) \
      AND (cancel_requested = 1 OR NOT EXISTS (SELECT 1 FROM jobs j WHERE j.name = runs.job AND j.paused_at IS NOT NULL)) \
      AND (cancel_requested = 1 OR NOT EXISTS (SELECT 1 FROM runs o WHERE o.job = runs.job AND o.finished_at IS NULL AND o.id <> runs.id \
        AND (o.lease_until > ?2 OR +o.created_at < runs.created_at OR (+o.created_at = runs.created_at AND o.id < runs.id)))) \
@@ -77,10 +77,10 @@ const WORK: &str =
 /// A run to be cancelled is due at once, whenever its next message is. Those come first that were not sent
 /// for longest, so that none stands before others for ever.
 const LOST: &str = "SELECT id FROM runs WHERE finished_at IS NULL AND coalesce(lease_until, 0) <= ?1 \
-     AND (cancel_requested = 1 OR (wake_at <= max(?1, ?2) AND enqueued_at <= ?3 \
-       AND NOT EXISTS (SELECT 1 FROM jobs j WHERE j.name = runs.job AND j.paused_at IS NOT NULL) \
+     AND ((cancel_requested = 1 AND basis ->> '$.ending' IS NULL) OR (wake_at <= max(?1, ?2) AND enqueued_at <= ?3 \
+       AND (cancel_requested = 1 OR (NOT EXISTS (SELECT 1 FROM jobs j WHERE j.name = runs.job AND j.paused_at IS NOT NULL) \
        AND NOT EXISTS (SELECT 1 FROM runs o WHERE o.job = runs.job AND o.finished_at IS NULL \
-         AND (+o.created_at < runs.created_at OR (+o.created_at = runs.created_at AND o.id < runs.id))))) \
+         AND (+o.created_at < runs.created_at OR (+o.created_at = runs.created_at AND o.id < runs.id))))))) \
      ORDER BY enqueued_at, created_at LIMIT ?4";
 /// Binds: time, JSON list of ids.
 const MARK_SENT: &str =
@@ -107,8 +107,9 @@ const EVENTS: &str = "SELECT number, at, message FROM run_events WHERE run = ?1 
 const NOTE_DEAD: &str = "INSERT INTO run_events (run, number, at, message) \
      SELECT id, (SELECT coalesce(max(number), 0) + 1 FROM run_events WHERE run = ?1), ?2, ?3 FROM runs \
      WHERE id = ?1 AND finished_at IS NULL AND coalesce(lease_until, 0) <= ?2";
-/// Binds: run, time, reason, days it is kept where it does not say.
-const DEAD: &str = "UPDATE runs SET state = 'failed', reason = ?3, fence = fence + 1, lease_until = NULL, finished_at = ?2, \
+/// Binds: run, time, reason, days it is kept where it does not say. One that is planned part by part may have
+/// left something half done.
+const DEAD: &str = "UPDATE runs SET state = CASE WHEN dry_run = 0 AND basis ->> '$.goes_on' = 1 THEN 'unknown' ELSE 'failed' END, reason = ?3, fence = fence + 1, lease_until = NULL, finished_at = ?2, \
      expires_at = ?2 + coalesce(limits ->> 'keep_days', ?4) * 86400000 \
      WHERE id = ?1 AND finished_at IS NULL AND coalesce(lease_until, 0) <= ?2 RETURNING id";
 /// Binds: time, how many.

@@ -8,13 +8,19 @@ use crate::model::json::{Json, parse};
 pub const TAG: &str = "workers/tag";
 /// The annotation that is shown beside a version or deployment.
 pub const MESSAGE: &str = "workers/message";
+/// Bytes in which the first line of a form must end: a boundary has 70 at the most (RFC 2046 §5.1.1).
+const MAX_BOUNDARY: usize = 80;
 /// Most bytes of a message; Cloudflare cuts longer ones.
 const MAX_MESSAGE: usize = 100;
 
 /// The type of a form, which its first line tells: forms that are kept begin with their boundary.
 #[must_use]
 pub fn form_type(form: &[u8]) -> String {
-    let line = form.split(|byte| *byte == b'\r').next().unwrap_or_default();
+    let start = form.get(..MAX_BOUNDARY).unwrap_or(form);
+    let line = start
+        .split(|byte| *byte == b'\r')
+        .next()
+        .unwrap_or_default();
     let boundary = String::from_utf8_lossy(line.strip_prefix(b"--").unwrap_or_default());
     format!("multipart/form-data; boundary={boundary}")
 }

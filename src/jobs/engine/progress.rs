@@ -125,7 +125,13 @@ impl<D: Database, P: Platform> Held<'_, '_, D, P> {
             None if ends_badly && self.is_half_done() => {
                 self.undo(Ending { state, reason }, steps, row).await
             }
-            None => self.end(state, reason, steps, row).await,
+            None => {
+                if state == RunState::Unknown {
+                    self.world()
+                        .log(&format!("ALARM: run {}: {reason}", self.run.id));
+                }
+                self.end(state, reason, steps, row).await
+            }
             Some(ending) => {
                 let reason = format!(
                     "{} What was begun could not be undone: {reason} Somebody must look at it, then retry or cancel the run.",

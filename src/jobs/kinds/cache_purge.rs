@@ -35,6 +35,7 @@ pub(in crate::jobs) const KIND: KindInfo = KindInfo {
     stops_at_refusal: false,
     repeats_unknown: true,
     subrequests: 25,
+    fixed: &[],
 };
 
 #[derive(Debug, Deserialize)]

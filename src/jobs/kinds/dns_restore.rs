@@ -36,6 +36,7 @@ pub(in crate::jobs) const KIND: KindInfo = KindInfo {
     repeats_unknown: false,
     // The zone and the snapshot, page by page.
     subrequests: 2 * MAX_PAGES + 10,
+    fixed: &[],
 };
 
 #[derive(Debug, Deserialize)]

@@ -31,6 +31,7 @@ pub(in crate::jobs) const KIND: KindInfo = KindInfo {
     repeats_unknown: true,
     // A blob read, a page read and a blob stored for each, their audit entries, and the rows.
     subrequests: 2 * MAX_PAGES + 10,
+    fixed: &[],
 };
 
 #[derive(Debug, Deserialize)]

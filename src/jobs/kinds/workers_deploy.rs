@@ -46,6 +46,8 @@ pub(in crate::jobs) const KIND: KindInfo = KindInfo {
     repeats_unknown: false,
     // What Cloudflare has, every address three times, and the rows.
     subrequests: 30,
+    // It says where a token is sent.
+    fixed: &["github"],
 };
 
 #[derive(Debug)]
@@ -87,8 +89,8 @@ struct Memory {
     before: Option<String>,
     /// Whether the caches were purged while the run was ended badly.
     is_purged: bool,
-    /// Whether the version before has everything back.
-    is_back: bool,
+    /// The new version's share of traffic once the steps of the plan are done.
+    share: Option<u8>,
 }
 
 impl Deploy {
@@ -103,20 +105,30 @@ impl Deploy {
         self.0.steps.get(at)
     }
 
-    /// The beginning: takes the Worker, sees that it can be deployed, and plans the upload.
+    /// Takes the Worker for the run: whoever goes on, also after an end, must have it to itself.
+    async fn lock(&self, hands: &dyn Hands) -> Result<(), Trouble> {
+        let Params {
+            account, script, ..
+        } = &self.0;
+        let Some(holder) = hands.lock_script(&account.to_string(), script).await? else {
+            return Ok(());
+        };
+        let message = format!("Run {holder} deploys the Worker {script}");
+        if hands.run().ending().is_some() {
+            return Err(Trouble::Impossible(format!("{message}.")));
+        }
+        let until = hands.now().plus_ms(LOCKED_MS);
+        Err(Trouble::NotBefore(
+            until,
+            format!("{message}; waiting for its end."),
+        ))
+    }
+
+    /// The beginning: sees that the Worker can be deployed, and plans the upload.
     async fn begin(&self, hands: &dyn Hands) -> Result<Plan, Trouble> {
         let path = self.script_path();
         let script = &self.0.script;
         self.check_grants(hands, &path).await?;
-        let run = hands.run();
-        if !run.dry_run {
-            let account = self.0.account.to_string();
-            if let Some(holder) = hands.lock_script(&account, script).await? {
-                let message =
-                    format!("Run {holder} deploys the Worker {script}; waiting for its end.");
-                return Err(Trouble::NotBefore(hands.now().plus_ms(LOCKED_MS), message));
-            }
-        }
         let Some(deployment) = current(hands, &path).await? else {
             return Err(Trouble::Impossible(format!(
                 "The Worker {script} has never been deployed: do that once with wrangler, so that there is something to go back to."
@@ -138,9 +150,23 @@ impl Deploy {
             made: 0,
             before: None,
             is_purged: false,
-            is_back: false,
+            share: None,
         };
+        let expected = self.0.replaces.as_deref();
+        if expected.is_some_and(|expected| expected != old) {
+            return Err(Trouble::Impossible(format!(
+                "The version that was to be replaced does not have the traffic of {script} any more: {old} has."
+            )));
+        }
         match &self.0.version {
+            Some(version) if version == old && !self.0.zones.is_empty() => {
+                let memory = Memory {
+                    new: Some(version.clone()),
+                    share: Some(100),
+                    ..memory
+                };
+                self.purge(hands, memory).await
+            }
             Some(version) if version == old => Ok(Plan {
                 summary: format!("Version {version} has all traffic of {script} already."),
                 ..Plan::default()
@@ -256,6 +282,7 @@ impl Deploy {
         let percent = step.percent;
         memory.made += 1;
         memory.before = Some(before.id.clone());
+        memory.share = Some(percent);
         memory.phase = match percent {
             100 if self.0.zones.is_empty() => Phase::Over,
             100 => Phase::Purge,
@@ -291,7 +318,7 @@ impl Deploy {
         let deployment = self.ours(hands, &memory).await?;
         let new = memory.new.clone().unwrap_or_default();
         let percent = self.step(memory.at).map_or(0, |step| step.percent);
-        if !memory.is_fresh {
+        if !memory.is_fresh || run.hurry {
             health::look(hands, &self.0.health, &self.0.script, &new).await?;
             memory.looks = memory.looks.saturating_sub(1);
         }
@@ -362,11 +389,12 @@ impl Deploy {
         let found = current(hands, &self.script_path()).await?;
         let is_ours = |found: &Deployment| found.message.starts_with(&mark_of_run(run));
         let Some(found) = found.filter(is_ours) else {
+            memory.share = None;
             return Ok(self.last(memory, "The new version has no traffic by this run."));
         };
         if found.whole() == Some(&*memory.old) {
             let summary = format!("Version {} has all traffic again.", memory.old);
-            memory.is_back = true;
+            memory.share = Some(0);
             return Ok(self.last(memory, &summary));
         }
         if found.whole().is_some() && (memory.is_purged || self.0.zones.is_empty()) {
@@ -376,8 +404,14 @@ impl Deploy {
             memory.is_purged = true;
             return self.purge(hands, memory).await;
         }
+        // What Cloudflare shows may be late, but not for ever.
+        if memory.made as usize > self.0.steps.len() + 3 {
+            let message = "What was given back is not shown.".to_owned();
+            return Err(Trouble::Impossible(message));
+        }
         memory.made += 1;
         memory.before = Some(found.id);
+        memory.share = Some(0);
         let step = self.deployment(run, &memory, &memory.old, 100);
         let summary = format!("all traffic for version {} again.", memory.old);
         Ok(self.part(&memory, vec![step], summary))
@@ -394,12 +428,6 @@ impl Deploy {
 
     /// A part of the deployment; the next one is planned when it is done.
     fn part(&self, memory: &Memory, steps: Vec<NewStep>, summary: String) -> Plan {
-        let percent = match memory.phase {
-            _ if memory.is_back => Some(0),
-            Phase::Find => None,
-            Phase::Watch => self.step(memory.at).map(|step| step.percent),
-            Phase::Purge | Phase::Over | Phase::Done => Some(100),
-        };
         Plan {
             steps,
             basis: serde_json::to_value(memory).ok(),
@@ -407,7 +435,7 @@ impl Deploy {
                 "script": self.0.script,
                 "version": memory.new,
                 "previous": memory.old,
-                "percent": percent,
+                "percent": memory.share,
                 "commit": self.0.commit,
             })),
             summary,
@@ -480,6 +508,9 @@ impl JobKind for Deploy {
     fn plan<'a>(&'a self, hands: &'a dyn Hands) -> Task<'a, Plan> {
         Box::pin(async move {
             let run = hands.run();
+            if !run.dry_run {
+                self.lock(hands).await?;
+            }
             let Some(memory) = run.of_kind() else {
                 return self.begin(hands).await;
             };
@@ -506,7 +537,10 @@ impl JobKind for Deploy {
                     self.ours(hands, &memory).await?;
                     self.purge(hands, memory).await
                 }
-                Phase::Over | Phase::Done => Ok(self.last(memory, "everything is done.")),
+                Phase::Over => Ok(self.last(memory, "everything is done.")),
+                Phase::Done => Err(Trouble::Impossible(
+                    "The run is over, or was undone: begin another one.".to_owned(),
+                )),
             }
         })
     }

@@ -20,7 +20,7 @@ const NOTE: &str = "INSERT INTO run_events (run, number, at, message) \
      SELECT id, (SELECT coalesce(max(number), 0) + 1 FROM run_events WHERE run = ?1), ?2, ?3 FROM runs WHERE id = ?1";
 /// Binds: run, time. A run that ended otherwise than well goes on from where it ended: from its plan if it
 /// has none, from the first step that is not done otherwise. One that was planned anew too often is planned once more.
-const REOPEN: &str = "UPDATE runs SET state = 'queued', reason = NULL, failures = 0, cancel_requested = 0, fence = fence + 1, lease_until = NULL, \
+const REOPEN: &str = "UPDATE runs SET state = 'queued', reason = NULL, failures = 0, cancel_requested = 0, hurry = 0, fence = fence + 1, lease_until = NULL, \
      calls = 0, finished_at = NULL, expires_at = NULL, started_at = NULL, wake_at = ?2, enqueued_at = ?2, \
      stage = CASE WHEN dry_run = 1 OR stage = 'plan' OR replans % 4 = 3 THEN 'plan' ELSE 'apply' END, \
      replans = CASE WHEN replans % 4 = 3 THEN replans + 1 ELSE replans END \

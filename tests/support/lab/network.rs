@@ -73,6 +73,11 @@ impl Network {
         });
     }
 
+    /// Nothing is answered in Cloudflare's place any more.
+    pub(crate) fn forget_answers(&mut self) {
+        self.instead.clear();
+    }
+
     fn instead(&mut self, method: &str, target: &str) -> Option<Answered> {
         let at = self
             .instead

@@ -17,7 +17,7 @@ const API: &str = "https://api.github.com";
 /// Where GitHub's answers send downloads to; they and what lies below them are asked without being listed.
 const STORES: &[&str] = &["githubusercontent.com", "blob.core.windows.net"];
 /// Bytes of a download at the most.
-const MAX_BYTES: usize = 24 * 1024 * 1024;
+const MAX_BYTES: usize = 10 * 1024 * 1024;
 /// Milliseconds until an answer must begin.
 const DEADLINE_MS: u32 = 10_000;
 /// What the names of secrets that hold a token begin with, so that no other secret is sent to GitHub.

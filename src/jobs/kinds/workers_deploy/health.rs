@@ -33,7 +33,9 @@ pub(super) async fn look(
             }
         }
         if !failed.is_empty() {
-            let message = format!("The new version failed its check: {} {failed}.", check.url);
+            // What follows may be a key.
+            let shown = check.url.split('?').next().unwrap_or_default();
+            let message = format!("The new version failed its check: {shown} {failed}.");
             return Err(Trouble::Impossible(message));
         }
     }

@@ -37,6 +37,9 @@ pub(super) struct Params {
     /// A version that is there already, in place of a bundle.
     #[serde(default)]
     pub(super) version: Option<String>,
+    /// The version that must have all traffic before.
+    #[serde(default)]
+    pub(super) replaces: Option<String>,
     /// Whether that version is deployed though secrets were changed since, which it then has as they were.
     #[serde(default)]
     pub(super) force: bool,
@@ -115,6 +118,10 @@ pub(super) fn parse(params: &Map<String, Value>) -> Result<Params, ParamsError> 
         .is_some_and(|secs| !(10..=3_600).contains(&secs))
     {
         return Err(wrong("check_every_secs", "it must be from 10 to 3600"));
+    }
+    if !read.health.is_empty() && read.steps.len() < 2 {
+        let message = "there is one step only, so nothing would be looked at: begin with a smaller share, such as 0";
+        return Err(wrong("health", message));
     }
     if read.health.len() > MAX_CHECKS {
         let message = format!("at most {MAX_CHECKS} addresses are asked");
@@ -236,7 +243,14 @@ mod tests {
     #[test]
     fn each_parameter_that_does_not_fit_is_named() {
         assert_eq!(error(|_| {}), "");
-        assert_eq!(error(|params| params["steps"] = json!([])), "");
+        assert!(
+            error(|params| params["steps"] = json!([])).starts_with("health: there is one step")
+        );
+        let at_once = |params: &mut Value| {
+            params["steps"] = json!([]);
+            params["health"] = json!([]);
+        };
+        assert_eq!(error(at_once), "");
         assert!(error(|params| params["account"] = json!("acme")).starts_with("account: "));
         assert!(error(|params| params["script"] = json!("Site")).starts_with("script: "));
         for (steps, field) in [
