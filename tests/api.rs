@@ -143,14 +143,26 @@ fn opens(keeper: &Keeper, key: &str) -> bool {
 
 #[test]
 fn d5_every_route_is_opened_by_its_group_and_by_nothing_else() {
-    let keeper = Keeper::with(CONFIG);
+    let shipper = r#"
+[[principals]]
+name = "shipper"
+kind = "key"
+[[grants]]
+name = "deploys"
+principals = ["shipper"]
+effect = "allow"
+permissions = ["Zonekeeper Deploys Write"]
+"#;
+    let keeper = Keeper::with(&format!("{CONFIG}{shipper}"));
     for route in ROUTES {
         let path = route
             .path
             .replace("{name}", "bot")
             .replace("{id}", "unknown-key1");
         let line = format!("{} {path}", route.method);
-        let all = ["auditor", "bot", "operator", "reader", "viewer", "writer"];
+        let all = [
+            "auditor", "bot", "operator", "reader", "shipper", "viewer", "writer",
+        ];
         let open: Vec<&str> = all
             .into_iter()
             .filter(|principal| {
@@ -167,6 +179,7 @@ fn d5_every_route_is_opened_by_its_group_and_by_nothing_else() {
             "Zonekeeper Audit Read" => &["auditor"],
             "Zonekeeper Jobs Read" => &["operator", "viewer"],
             "Zonekeeper Jobs Run" => &["operator"],
+            "Zonekeeper Deploys Write" => &["shipper"],
             // A write group includes its read group.
             "Zonekeeper Config Read" => &["reader", "writer"],
             "Zonekeeper Config Write" => &["writer"],
@@ -250,12 +263,7 @@ fn routes_that_are_missing_are_404_and_those_to_come_501() {
     ] {
         assert_eq!(keeper.call(root(line)).refused(), (404, 20090), "{line}");
     }
-    for line in [
-        "GET /deploys",
-        "GET /budget",
-        "POST /changes/1/undo",
-        "GET /openapi.json",
-    ] {
+    for line in ["GET /budget", "POST /changes/1/undo", "GET /openapi.json"] {
         assert_eq!(keeper.call(root(line)).refused(), (501, 20061), "{line}");
     }
 }
