@@ -555,7 +555,7 @@ fn a_minute_reads_no_more_for_the_runs_that_are_kept() {
             "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {kept}) \
              INSERT INTO runs SELECT printf('%032x', i), job, kind, trigger, slot, run_as, started_by, dry_run, state, stage, reason, basis, \
              result, fence, cancel_requested, failures, replans, calls, done, total, limits, created_at - i, started_at, finished_at, \
-             wake_at, lease_until, enqueued_at, expires_at FROM runs, n"
+             wake_at, lease_until, enqueued_at, expires_at, hurry FROM runs, n"
         ));
         let before = works.sqlite().work();
         works.start("purge", &json!({}));
