@@ -669,3 +669,16 @@ fn a_version_that_has_all_traffic_is_purged_for_again() {
     assert_eq!(history(&harness), [OLD, "1 versions"]);
     assert_eq!(purged(&harness).len(), 1);
 }
+
+#[test]
+fn what_a_run_remembers_and_nobody_can_read_counts_as_half_done() {
+    let harness = harness();
+    let run = start(&harness, params());
+    harness.drain().unwrap();
+    let sql = "UPDATE runs SET basis = json_set(basis, '$.of_kind', json('{}'))";
+    harness.outside.sqlite.rows(sql);
+    harness.settle().unwrap();
+    let (state, reason) = ended(&harness, run);
+    assert_eq!(state, "unknown", "{reason}");
+    assert_eq!(history(&harness), [OLD, "new 5 old 95", "2 versions"]);
+}

@@ -107,8 +107,7 @@ impl<D: Database, P: Platform> Gateway<'_, D, P> {
         let mut params = Map::new();
         let digest = hex(&Sha256::digest(&bytes));
         if is_bundle {
-            let declared = content_type.is_empty() || content_type == form_type(&bytes);
-            if content_type.starts_with("multipart/") && !declared {
+            if content_type.starts_with("multipart/") && content_type != form_type(&bytes) {
                 return Err(wrong(
                     "The boundary in Content-Type is not the one the bundle begins with.",
                 ));

@@ -26,6 +26,7 @@ pub use provider::Provider;
 pub use read::{Format, Source, read};
 pub use resolution::{AccountRef, Name, Names, Resolution, Title, ZoneRef, names_to_resolve};
 pub use validate::validate;
+pub use words::{is_repository, is_secret_name};
 
 /// The longest document that is accepted, in bytes.
 pub const MAX_DOCUMENT_BYTES: usize = 1 << 20;

@@ -136,17 +136,6 @@ impl<'a, D: Database, P: Platform> Desk<'a, D, P> {
         Self { reader, run }
     }
 
-    /// Reads a blob whose key ends in the SHA-256 of what it holds.
-    pub(super) async fn blob_of_digest(&self, key: &str) -> Result<Vec<u8>, Trouble> {
-        let bytes = self.blob(key).await?;
-        if key.ends_with(&hex(&Sha256::digest(&bytes))) {
-            return Ok(bytes);
-        }
-        Err(Trouble::Impossible(format!(
-            "The blob {key} is not what was stored."
-        )))
-    }
-
     /// See [`Reader::put_down`].
     pub(super) async fn put_down(self) -> Result<u32, StoreError> {
         self.reader.put_down().await
@@ -456,6 +445,17 @@ fn blobs<'a, T: 'a>(
         work.await
             .map_err(|error| Trouble::Again(format!("The blob store failed: {error}.")))
     })
+}
+
+/// Reads a blob whose key ends in the SHA-256 of what it holds.
+pub(super) async fn blob_of_digest(reads: &dyn Hands, key: &str) -> Result<Vec<u8>, Trouble> {
+    let bytes = reads.blob(key).await?;
+    if key.ends_with(&hex(&Sha256::digest(&bytes))) {
+        return Ok(bytes);
+    }
+    Err(Trouble::Impossible(format!(
+        "The blob {key} is not what was stored."
+    )))
 }
 
 /// The key of a snapshot's `n`th blob.

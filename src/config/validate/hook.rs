@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::Check;
+use super::syntax::secret_name;
 use crate::config::document::{Hook, Sender};
 use crate::config::words::quoted;
 use crate::model::{At, is_pointer};
@@ -48,7 +49,9 @@ impl Check<'_> {
                 "it names one secret, or two while the sender changes from one to the other.";
             self.problem(&secrets, message);
         }
-        self.each(&secrets, &hook.secrets, secret_name);
+        self.each(&secrets, &hook.secrets, |name| {
+            secret_name(name, Hook::SECRET_PREFIX, "hook")
+        });
         if let [one, other] = hook.secrets.as_slice()
             && one == other
         {
@@ -95,24 +98,6 @@ impl Check<'_> {
             self.problem(&at.key("job"), message);
         }
     }
-}
-
-/// `HOOK_` and capitals, digits and `_`, at most 64 in all.
-fn secret_name(text: &str) -> Result<(), String> {
-    let is_name = text.strip_prefix(Hook::SECRET_PREFIX).is_some_and(|rest| {
-        let mut bytes = rest.bytes();
-        !rest.is_empty()
-            && text.len() <= 64
-            && bytes.all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_')
-    });
-    if is_name {
-        return Ok(());
-    }
-    Err(format!(
-        "{} is no name of a hook's secret: it must begin with {} and have capitals, digits and \"_\", at most 64 in all.",
-        quoted(text),
-        Hook::SECRET_PREFIX
-    ))
 }
 
 fn pointer(text: &str) -> Result<(), String> {

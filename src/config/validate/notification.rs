@@ -1,8 +1,9 @@
 //! Notifications: what each form needs, secrets of their own, jobs and outcomes that there are.
 
 use super::Check;
+use super::syntax::secret_name;
 use crate::config::document::{Notification, NotificationForm};
-use crate::config::words::quoted;
+use crate::config::words::{is_repository, quoted};
 use crate::model::{At, WebUrl};
 
 impl Check<'_> {
@@ -21,7 +22,10 @@ impl Check<'_> {
                 Some(_) if !is_needed => {
                     self.problem(&here, "it means nothing for this type.");
                 }
-                Some(name) => self.expect(&here, secret_name(name)),
+                Some(name) => self.expect(
+                    &here,
+                    secret_name(name, Notification::SECRET_PREFIX, "notification"),
+                ),
                 None => {}
             }
         }
@@ -68,34 +72,4 @@ impl Check<'_> {
             ))
         });
     }
-}
-
-/// `NOTIFY_` and capitals, digits and `_`, at most 64 in all.
-fn secret_name(text: &str) -> Result<(), String> {
-    let is_name = text
-        .strip_prefix(Notification::SECRET_PREFIX)
-        .is_some_and(|rest| {
-            let mut bytes = rest.bytes();
-            !rest.is_empty()
-                && text.len() <= 64
-                && bytes
-                    .all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_')
-        });
-    if is_name {
-        return Ok(());
-    }
-    Err(format!(
-        "{} is no name of a notification's secret: it must begin with {} and have capitals, digits and \"_\", at most 64 in all.",
-        quoted(text),
-        Notification::SECRET_PREFIX
-    ))
-}
-
-fn is_repository(text: &str) -> bool {
-    let is_word = |word: &str| {
-        let is_fit = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        !matches!(word, "" | "." | "..") && word.chars().all(is_fit)
-    };
-    text.split_once('/')
-        .is_some_and(|(owner, name)| is_word(owner) && is_word(name))
 }

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::config::words::quoted;
+use crate::config::words::{is_secret_name, quoted};
 use crate::model::WebUrl;
 
 type Checked = Result<(), String>;
@@ -154,6 +154,17 @@ pub(super) fn route(text: &str) -> bool {
 
 fn ensure(holds: bool, message: impl FnOnce() -> String) -> Checked {
     if holds { Ok(()) } else { Err(message()) }
+}
+
+/// The name of a secret of the Worker: the prefix, then capitals, digits and `_`, at most 64 in all.
+pub(super) fn secret_name(text: &str, prefix: &str, whose: &str) -> Result<(), String> {
+    if is_secret_name(text, prefix) {
+        return Ok(());
+    }
+    Err(format!(
+        "{} is no name of a {whose}'s secret: it must begin with {prefix} and have capitals, digits and \"_\", at most 64 in all.",
+        quoted(text)
+    ))
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use http::StatusCode;
 
-use super::super::hands::{BLOCK_MS, credential_of};
+use super::super::hands::{BLOCK_MS, blob_of_digest, credential_of};
 use super::super::kind::{Check, Trouble};
 use super::super::pace::{pause_ms, rate_of};
 use super::super::platform::Platform;
@@ -89,7 +89,7 @@ impl<D: Database, P: Platform> Held<'_, '_, D, P> {
             Work::Upload { target, blob } => {
                 let read = {
                     let desk = self.desk();
-                    desk.blob_of_digest(&blob).await
+                    blob_of_digest(&desk, &blob).await
                 };
                 match read {
                     Ok(form) => {

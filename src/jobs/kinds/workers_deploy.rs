@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 use super::zones::find_zones;
 use crate::catalog::Method;
-use crate::jobs::hands::Hands;
+use crate::jobs::hands::{Hands, blob_of_digest};
 use crate::jobs::kind::{
     Check, JobKind, KindInfo, Plan, Sample, Task, Then, Trouble, Verified, call_step,
 };
@@ -35,7 +35,7 @@ use sha2::{Digest as _, Sha256};
 
 /// Seconds between two looks at the new version, unless the parameters say otherwise.
 const CHECK_EVERY_SECS: u32 = 60;
-/// Seconds after which a run looks again whether another one is done with the Worker.
+/// Milliseconds after which a run looks again whether another one is done with the Worker.
 const LOCKED_MS: i64 = 60_000;
 
 pub(in crate::jobs) const KIND: KindInfo = KindInfo {
@@ -192,13 +192,7 @@ impl Deploy {
             ..
         } = &self.0;
         if let Some(key) = &self.0.bundle {
-            let form = hands.blob(key).await?;
-            if key.ends_with(&hex(&Sha256::digest(&form))) {
-                return Ok(form);
-            }
-            return Err(Trouble::Impossible(format!(
-                "The blob {key} is not what was stored."
-            )));
+            return blob_of_digest(hands, key).await;
         }
         let which = Which {
             run_id: *run_id,
@@ -332,7 +326,7 @@ impl Deploy {
         }
         memory.is_fresh = false;
         let summary = format!(
-            "Version {new} has {percent} % of the traffic; {} more looks at it before the next step.",
+            "Version {new} has {percent} % of the traffic; it is looked at {} times before the next step.",
             memory.looks
         );
         let secs = self.check_every();
@@ -430,6 +424,7 @@ impl Deploy {
     fn part(&self, memory: &Memory, steps: Vec<NewStep>, summary: String) -> Plan {
         Plan {
             steps,
+            // It has texts and numbers only, so it has a JSON form.
             basis: serde_json::to_value(memory).ok(),
             result: Some(json!({
                 "script": self.0.script,
@@ -570,7 +565,8 @@ impl JobKind for Deploy {
     }
 
     fn is_half_done(&self, basis: &Value) -> bool {
-        remembered(basis).is_ok_and(|memory| !matches!(memory.phase, Phase::Find | Phase::Done))
+        // What cannot be read may be half done.
+        !remembered(basis).is_ok_and(|memory| matches!(memory.phase, Phase::Find | Phase::Done))
     }
 
     fn verify<'a>(&'a self, hands: &'a dyn Hands, run: &'a Run) -> Task<'a, Verified> {

@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
+use crate::config::{is_repository, is_secret_name};
 use crate::jobs::hands::Hands;
 use crate::jobs::kind::{ParamsError, Trouble};
 use crate::jobs::platform::{Probe, Probed};
@@ -53,19 +54,13 @@ pub(super) struct Which<'w> {
 
 impl GitHub {
     pub(super) fn check(&self) -> Result<(), ParamsError> {
-        let is_word = |word: &str| {
-            let is_fit = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-            !word.is_empty() && word.chars().all(is_fit) && word != "." && word != ".."
-        };
-        let parts = self.repository.split_once('/');
-        if !parts.is_some_and(|(owner, name)| is_word(owner) && is_word(name)) {
+        if !is_repository(&self.repository) {
             return Err(wrong(
                 "github.repository",
                 "it must be owner and name, such as acme/site",
             ));
         }
-        let is_secret = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
-        if !self.token.starts_with(TOKENS) || !self.token.chars().all(is_secret) {
+        if !is_secret_name(&self.token, TOKENS) {
             let message = format!("it must name a secret of the Worker that begins with {TOKENS}");
             return Err(wrong("github.token", message));
         }

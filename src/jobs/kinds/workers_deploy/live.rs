@@ -50,11 +50,9 @@ pub(super) async fn current(hands: &dyn Hands, path: &str) -> Result<Option<Depl
         shares.collect()
     });
     let id = newest.get("id").and_then(Value::as_str);
-    let (Some(id), Some(mut versions)) = (id, versions) else {
+    let (Some(id), Some(versions)) = (id, versions) else {
         return Err(unreadable());
     };
-    // A share of nothing is no share, but for the version that is tried out first.
-    versions.sort_by(|one, other| other.1.total_cmp(&one.1));
     Ok(Some(Deployment {
         id: id.to_owned(),
         versions,
