@@ -10,9 +10,7 @@ use super::envelope::success;
 use super::route::Route;
 use crate::audit::{Action, Event, Who};
 use crate::catalog::{GroupId, group_named};
-use crate::gateway::{
-    After, BodyFault, Code, Finished, Gateway, Inbound, Refusal, Reply, is_root_key,
-};
+use crate::gateway::{After, Code, Finished, Gateway, Inbound, Refusal, Reply, is_root_key};
 use crate::jobs::Platform;
 use crate::policy::Moment;
 use crate::store::{Database, StoreError};
@@ -294,32 +292,7 @@ impl<D: Database, W: Platform> Gateway<'_, D, W> {
 
     /// The body of a request to the API, at most `cap` bytes.
     pub(super) async fn api_body(&self, call: &Call<'_>, cap: usize) -> Result<Vec<u8>, Refusal> {
-        let too_large = || {
-            Refusal::new(
-                Code::BodyTooLarge,
-                format!("The body is larger than {cap} bytes."),
-            )
-        };
-        if call
-            .inbound
-            .content_length
-            .is_some_and(|length| length > cap as u64)
-        {
-            return Err(too_large());
-        }
-        self.world
-            .caller_body(cap)
-            .await
-            .map_err(|fault| match fault {
-                BodyFault::TooLarge => too_large(),
-                BodyFault::TimedOut => {
-                    Refusal::new(Code::BodyTimeout, "The body did not arrive in time.")
-                }
-                BodyFault::Broken => Refusal::new(
-                    Code::MalformedBody,
-                    "The body broke off or is not encoded as it says.",
-                ),
-            })
+        self.sent_body(call.inbound, cap).await
     }
 
     /// The event of a change that `admitted` makes; `None` in its id's place is never: every event

@@ -167,11 +167,25 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
 
     /// The body of the call, at most `cap` bytes of it.
     pub(super) async fn body(&self, call: &Targeted<'_>, cap: usize) -> Result<Vec<u8>, Refusal> {
-        let inbound = call.call.received.inbound;
+        let received = &call.call.received;
+        match received.acting {
+            Some(acting) => {
+                let body = acting.body.as_ref().map_or(&[][..], ActingBody::bytes);
+                Ok(body.to_vec())
+            }
+            None => self.sent_body(received.inbound, cap).await,
+        }
+    }
+
+    /// The body of a request as it was sent: 413 over `cap` bytes, 408 if too slow, 400 if it breaks off.
+    ///
+    /// # Errors
+    /// [`Refusal`], as said.
+    pub async fn sent_body(&self, inbound: &Inbound<'_>, cap: usize) -> Result<Vec<u8>, Refusal> {
         let too_large = || {
             Refusal::new(
                 Code::BodyTooLarge,
-                format!("The body is larger than the {cap} bytes that are read for this call."),
+                format!("The body is larger than the {cap} bytes that are read here."),
             )
         };
         if inbound
@@ -180,14 +194,8 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
         {
             return Err(too_large());
         }
-        let bytes = match call.call.received.acting {
-            Some(acting) => {
-                let body = acting.body.as_ref().map_or(&[][..], ActingBody::bytes);
-                Ok(body.to_vec())
-            }
-            None => self.world.caller_body(cap).await,
-        };
-        bytes.map_err(|fault| match fault {
+        let body = self.world.caller_body(cap).await;
+        body.map_err(|fault| match fault {
             BodyFault::TooLarge => too_large(),
             BodyFault::TimedOut => {
                 Refusal::new(Code::BodyTimeout, "The body did not arrive in time.")

@@ -8,9 +8,7 @@ use super::judge::event_of;
 use super::start::{Arrived, answer};
 use crate::audit::{Action, Event, What, Who, delivery_credential};
 use crate::config::document::Hook;
-use crate::gateway::{
-    After, BodyFault, Code, Finished, Gateway, Inbound, Refusal, Reply, sanitised,
-};
+use crate::gateway::{After, Code, Finished, Gateway, Inbound, Refusal, Reply, sanitised};
 use crate::identity::{CredentialError, prove_delivery};
 use crate::jobs::Platform;
 use crate::model::{hex, json};
@@ -185,24 +183,7 @@ impl<D: Database, P: Platform> Gateway<'_, D, P> {
             let message = "A delivery is not compressed.";
             return Err(Refusal::new(Code::MalformedBody, message));
         }
-        let too_large = || {
-            let message = format!("The body is larger than {BODY_CAP} bytes.");
-            Refusal::new(Code::BodyTooLarge, message)
-        };
-        if inbound
-            .content_length
-            .is_some_and(|length| length > BODY_CAP as u64)
-        {
-            return Err(too_large());
-        }
-        let body = self.world.caller_body(BODY_CAP).await;
-        body.map_err(|fault| match fault {
-            BodyFault::TooLarge => too_large(),
-            BodyFault::TimedOut => {
-                Refusal::new(Code::BodyTimeout, "The body did not arrive in time.")
-            }
-            BodyFault::Broken => Refusal::new(Code::MalformedBody, "The body broke off."),
-        })
+        self.sent_body(inbound, BODY_CAP).await
     }
 }
 
