@@ -18,6 +18,7 @@ use support::rollout::{self, by_hand, history, params, purged};
 use support::sweep::Case as _;
 use zonekeeper::model::RunId;
 use zonekeeper::run::RunState;
+use zonekeeper::store::Wish;
 
 fn harness() -> Harness {
     let harness = Harness::new(Box::new(EngineMotor), Unacked::Redelivered);
@@ -152,7 +153,7 @@ fn cancel(harness: &Harness, run: RunId) {
     let now = harness.now();
     let done = harness.event(async |gateway| {
         let store = gateway.store;
-        store.request_cancel(run, "stop", &event, now).await
+        store.wish(run, Wish::Cancel, "stop", &event, now).await
     });
     assert!(done.unwrap().unwrap());
 }
@@ -164,7 +165,12 @@ fn a_promoted_deployment_leaves_out_what_it_would_have_waited() {
     harness.drain().unwrap();
     let event = harness.change_event();
     let now = harness.now();
-    let done = harness.event(async |gateway| gateway.store.hurry(run, "go", &event, now).await);
+    let done = harness.event(async |gateway| {
+        gateway
+            .store
+            .wish(run, Wish::Hurry, "go", &event, now)
+            .await
+    });
     assert!(done.unwrap().unwrap());
     minutes(&harness, 1);
     let (state, reason) = ended(&harness, run);
@@ -618,7 +624,12 @@ fn promoting_early_does_not_leave_out_the_look() {
     let run = start(&harness, params());
     let event = harness.change_event();
     let now = harness.now();
-    let done = harness.event(async |gateway| gateway.store.hurry(run, "go", &event, now).await);
+    let done = harness.event(async |gateway| {
+        gateway
+            .store
+            .wish(run, Wish::Hurry, "go", &event, now)
+            .await
+    });
     assert!(done.unwrap().unwrap());
     harness.settle().unwrap();
     assert_eq!(ended(&harness, run).0, "failed");

@@ -19,7 +19,7 @@ use support::works::{BOT, Works, job};
 use zonekeeper::jobs::Engine;
 use zonekeeper::model::RunId;
 use zonekeeper::run::StepState;
-use zonekeeper::store::{IdempotencyKey, StoreError};
+use zonekeeper::store::{IdempotencyKey, StoreError, Wish};
 
 const SEND: &str = "upstream: POST";
 
@@ -379,7 +379,7 @@ fn cancel_before(works: &Works, run: RunId, effect: &'static str, nth: usize) {
     works.harness.outside.injector.before(effect, nth, move || {
         let event = other.harness.change_event();
         let store = other.store();
-        let asked = store.request_cancel(run, "cancel", &event, other.now());
+        let asked = store.wish(run, Wish::Cancel, "cancel", &event, other.now());
         assert!(block_on(asked).unwrap());
     });
 }

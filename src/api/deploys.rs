@@ -14,7 +14,7 @@ use crate::gateway::{Code, Gateway, Refusal, Reply};
 use crate::jobs::{BUNDLES, KEEP_BUNDLE_SECS, Platform};
 use crate::model::hex;
 use crate::run::{Run, RunState};
-use crate::store::Database;
+use crate::store::{Database, Wish};
 use crate::workers::{check_bundle, form_type};
 
 /// The kind of job that deploys.
@@ -194,6 +194,33 @@ impl<D: Database, P: Platform> Gateway<'_, D, P> {
         self.read_run(id).await
     }
 
+    /// Stores what somebody wants of a deployment, with the audit entry of it.
+    async fn grant_wish(
+        &self,
+        call: &Call<'_>,
+        admitted: &Admitted,
+        run: &Run,
+        (verb, wish): (&str, Wish),
+        message: &str,
+    ) -> Result<(), Refusal> {
+        let operation = match wish {
+            Wish::Hurry => "zonekeeper-deploy-promote",
+            Wish::Cancel | Wish::LetGo => "zonekeeper-deploy-abort",
+        };
+        let action = Action::new(format!("{verb} deployment {} of job {}", run.id, run.job));
+        let mut event = self.change_event(call, operation, admitted, action);
+        event.run = Some(run.id);
+        self.admit_again(call).await?;
+        let now = self.world.now();
+        let done = self.store.wish(run.id, wish, message, &event, now).await;
+        if done.map_err(|error| change_refusal(&error))? {
+            return Ok(());
+        }
+        Err(wrong(
+            "The deployment came to another state meanwhile; nothing was changed.",
+        ))
+    }
+
     /// `POST /deploys/{id}/promote`: the new version gets all traffic without further waits, after one more
     /// look at it.
     pub(super) async fn promote(
@@ -206,14 +233,10 @@ impl<D: Database, P: Platform> Gateway<'_, D, P> {
         if run.state.is_final() {
             return Err(wrong("The deployment is at its end already."));
         }
-        let action = Action::new(format!("promote deployment {} of job {}", run.id, run.job));
-        let mut event = self.change_event(call, "zonekeeper-deploy-promote", admitted, action);
-        event.run = Some(run.id);
-        self.admit_again(call).await?;
+        let verb = "promote";
         let message = "Somebody asked to give the new version all traffic now.";
-        let now = self.world.now();
-        let done = self.store.hurry(run.id, message, &event, now).await;
-        done.map_err(|error| change_refusal(&error))?;
+        self.grant_wish(call, admitted, &run, (verb, Wish::Hurry), message)
+            .await?;
         self.hasten(run.id).await;
         self.read_run(id).await
     }
@@ -230,21 +253,10 @@ impl<D: Database, P: Platform> Gateway<'_, D, P> {
         if run.state != RunState::Unknown {
             return self.cancel_run(call, admitted, id).await;
         }
-        let action = Action::new(format!(
-            "let go of deployment {} of job {}",
-            run.id, run.job
-        ));
-        let mut event = self.change_event(call, "zonekeeper-deploy-abort", admitted, action);
-        event.run = Some(run.id);
-        self.admit_again(call).await?;
+        let verb = "let go of";
         let message = "Somebody has looked at it and let it go; nothing was changed.";
-        let now = self.world.now();
-        let done = self.store.let_go(run.id, message, &event, now).await;
-        if !done.map_err(|error| change_refusal(&error))? {
-            return Err(wrong(
-                "Somebody let the deployment go on meanwhile; nothing was changed.",
-            ));
-        }
+        self.grant_wish(call, admitted, &run, (verb, Wish::LetGo), message)
+            .await?;
         self.read_run(id).await
     }
 

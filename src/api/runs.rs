@@ -11,7 +11,7 @@ use crate::gateway::{Code, Gateway, Refusal, Reply};
 use crate::jobs::Platform;
 use crate::model::{RunId, Timestamp};
 use crate::run::{Run, RunState, Step, Work};
-use crate::store::{Database, DeliveryOutcome};
+use crate::store::{Database, DeliveryOutcome, Wish};
 
 /// Items on a page unless `limit` says otherwise, and at the most.
 const DEFAULT_LIMIT: u32 = 50;
@@ -310,7 +310,7 @@ impl<D: Database, P: Platform> Gateway<'_, D, P> {
         let message = format!("{} asked to cancel it.", who(admitted));
         let now = self.world.now();
         self.store
-            .request_cancel(run.id, &message, &event, now)
+            .wish(run.id, Wish::Cancel, &message, &event, now)
             .await
             .map_err(|error| change_refusal(&error))?;
         self.hasten(run.id).await;

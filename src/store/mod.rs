@@ -30,7 +30,7 @@ pub use database::{Database, Row, Statement, StoreError, Value};
 pub use hooks::{Delivery, DeliveryOutcome};
 pub use migrations::{MIGRATIONS, Migration};
 pub use notices::{Notice, Told};
-pub use runs::{Hold, IdempotencyKey, KeyedRun, NewRun, Save, Saved};
+pub use runs::{Hold, IdempotencyKey, KeyedRun, NewRun, Save, Saved, Wish};
 pub use schedule::{JobRow, OpenRuns, Overdue, ScheduledJob, Tick};
 pub use snapshots::Snapshot;
 pub use uses::{Counted, Use, WithoutRoom};

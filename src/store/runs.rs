@@ -14,6 +14,7 @@ use crate::model::{EntryId, RunId, Timestamp};
 use crate::run::{Limits, Run, RunEvent, RunState, Step, Trigger, Work};
 use decode::{into_event, into_run, into_step, into_work, limits_json};
 pub use save::{Save, Saved};
+pub use wishes::Wish;
 
 /// The columns of a run, its parameters aside.
 macro_rules! run_columns {

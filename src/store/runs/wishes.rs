@@ -31,57 +31,39 @@ const REOPEN_STEPS: &str = "UPDATE run_steps SET state = CASE state WHEN 'refuse
      WHERE run = ?1 AND state IN ('refused', 'unknown') \
      AND EXISTS (SELECT 1 FROM runs r WHERE r.id = ?1 AND r.state = 'queued' AND r.finished_at IS NULL)";
 
+/// What somebody wants of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wish {
+    /// That it ends before its next step.
+    Cancel,
+    /// That what is left of its waits is left out.
+    Hurry,
+    /// That one that ended unknown counts as cancelled, as somebody has looked at what it left.
+    LetGo,
+}
+
 impl<D: Database> Store<D> {
-    /// Asks for a run to be ended. One batch with the event that tells of it; `false` when it is at
-    /// its end already.
+    /// Does what somebody wants of a run. One batch with the event that tells of it; `false` when it is not
+    /// in a state for that.
     ///
     /// # Errors
     /// [`StoreError`] when the database failed.
-    pub async fn request_cancel(
+    pub async fn wish(
         &self,
         run: RunId,
+        wish: Wish,
         message: &str,
         event: &Event,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        let change = Statement::new(
-            REQUEST_CANCEL,
-            vec![run.to_string().into(), now.unix_ms().into()],
-        );
-        self.change_run(vec![change], run, message, event, now)
-            .await
-    }
-
-    /// Leaves out what is left of a run's waits. One batch with the event that tells of it; `false` when it is
-    /// at its end.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the database failed.
-    pub async fn hurry(
-        &self,
-        run: RunId,
-        message: &str,
-        event: &Event,
-        now: Timestamp,
-    ) -> Result<bool, StoreError> {
-        let change = Statement::new(HURRY, vec![run.to_string().into(), now.unix_ms().into()]);
-        self.change_run(vec![change], run, message, event, now)
-            .await
-    }
-
-    /// Counts a run that ended unknown as cancelled, as somebody has looked at what it left. One batch with
-    /// the event that tells of it; `false` when it is not unknown.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the database failed.
-    pub async fn let_go(
-        &self,
-        run: RunId,
-        message: &str,
-        event: &Event,
-        now: Timestamp,
-    ) -> Result<bool, StoreError> {
-        let change = Statement::new(LET_GO, vec![run.to_string().into()]);
+        let (sql, at) = match wish {
+            Wish::Cancel => (REQUEST_CANCEL, Some(now)),
+            Wish::Hurry => (HURRY, Some(now)),
+            Wish::LetGo => (LET_GO, None),
+        };
+        let mut binds = vec![run.to_string().into()];
+        binds.extend(at.map(|at| at.unix_ms().into()));
+        let change = Statement::new(sql, binds);
         self.change_run(vec![change], run, message, event, now)
             .await
     }
