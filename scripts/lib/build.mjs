@@ -72,7 +72,7 @@ export async function buildWorker(variant, toolchain, tools) {
   const out = at(variant.out);
   return withLock(path.join(TOOLS, `${variant.out}.lock`), async () => {
     const stamp = path.join(out, ".inputs");
-    const inputs = await inputsHash(variant);
+    const inputs = await inputsHash(variant, toolchain);
     const fresh = (await readIfThere(stamp)) === inputs && existsSync(path.join(out, "index.js"));
     if (!fresh) {
       await step(`Worker (${variant.name}, wasm)`, () =>
@@ -166,8 +166,8 @@ const NOT_INPUTS = new Set([
   "zonekeeper.toml",
 ]);
 
-async function inputsHash(variant) {
-  const hash = createHash("sha256").update(JSON.stringify(workerBuildArgs(variant)));
+async function inputsHash(variant, toolchain) {
+  const hash = createHash("sha256").update(JSON.stringify([workerBuildArgs(variant), toolchain.env]));
   const add = async (relative) => {
     const entries = await readdir(at(relative), { withFileTypes: true });
     entries.sort((a, b) => (a.name < b.name ? -1 : 1));

@@ -69,10 +69,11 @@ async function standardLibrary({ home, usr, env }) {
   await mkdir(path.join(crate, "src"), { recursive: true });
   await writeFile(
     path.join(crate, "Cargo.toml"),
-    '[package]\nname = "std-for-wasm"\nversion = "0.0.0"\nedition = "2024"\n\n[workspace]\n',
+    '[package]\nname = "std-for-wasm"\nversion = "0.0.0"\nedition = "2024"\n\n[workspace]\n\n[profile.release]\nopt-level = "z"\n',
   );
   await writeFile(path.join(crate, "src", "lib.rs"), "");
   const args = ["build", "--release", "--target", WASM_TARGET, "-Z", "build-std=std,panic_abort,proc_macro"];
+  args.push("-Z", "build-std-features=optimize_for_size");
   await run("cargo", args, {
     cwd: crate,
     quiet: true,
