@@ -305,7 +305,8 @@ fn document(size: usize, grant: fn(usize) -> String) -> Document {
             grant(number)
         );
     }
-    toml::from_str(&text).unwrap_or_default()
+    let value = toml::from_str(&text).unwrap_or_default();
+    Document::from_json(value).unwrap_or_default()
 }
 
 /// As many zones as there are grants.

@@ -404,7 +404,7 @@ fn a_run_is_not_started_with_what_does_not_fit_or_is_not_allowed() {
     check(
         json!({"parms": {}}),
         400,
-        "The body is not what this route takes in the field `parms`: unknown field `parms`, expected `params` or `dry_run`.",
+        "The body is not what this route takes in the field `parms`: there is no key \"parms\" here; the nearest is \"params\".",
     );
     check(
         json!({"params": {"files": ["x"]}}),

@@ -133,7 +133,7 @@ overlap = "queue"
     for text in [EXAMPLE, GOOD, everything.as_str(), ""] {
         let document = toml(text);
         assert_eq!(toml(&to_toml(&document)), document);
-        let json = serde_json::to_vec(&document).unwrap();
+        let json = serde_json::to_vec(&document.to_json()).unwrap();
         assert_eq!(read(&json, Format::Json).unwrap().document, document);
     }
     assert!(validate(&read(everything.as_bytes(), Format::Toml).unwrap()).is_ok());
@@ -630,7 +630,7 @@ fn settings_of_jobs_lie_within_their_ranges() {
         ("missed = {}", "missed: the key \"run_all\" is missing."),
         (
             "missed = { run_al = 5 }",
-            "missed: there is no key \"run_al\" here; the nearest is \"run_all\".",
+            "missed.run_al: there is no key \"run_al\" here; the nearest is \"run_all\".",
         ),
         (
             "missed = { run_all = -1 }",
@@ -898,7 +898,7 @@ fn names_that_do_not_exist_upstream_are_refused_where_they_first_occur() {
     );
     // Stored beside the document.
     assert_eq!(
-        serde_json::to_value(&resolution).unwrap(),
+        resolution.to_json(),
         json!({
             "zones": {"example.com": {"id": ID, "name": "example.com", "account": ID}},
             "accounts": {"Acme": {"id": ID, "name": "Acme"}},
@@ -981,7 +981,7 @@ fn damaged_documents_are_refused_and_never_panic() {
         state ^= state >> 27;
         usize::try_from(state.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33).unwrap() % bound
     };
-    let json = serde_json::to_string(&toml(EXAMPLE)).unwrap();
+    let json = toml(EXAMPLE).to_json().to_string();
     for round in 0..4_000 {
         let (text, format) = if round % 2 == 0 {
             (EXAMPLE, Format::Toml)
@@ -999,7 +999,7 @@ fn damaged_documents_are_refused_and_never_panic() {
         }
         if let Ok(source) = read(&bytes, format) {
             let _ = validate(&source);
-            let again = serde_json::to_vec(&source.document).unwrap();
+            let again = serde_json::to_vec(&source.document.to_json()).unwrap();
             assert_eq!(
                 read(&again, Format::Json).unwrap().document,
                 source.document

@@ -183,7 +183,9 @@ fn topics() -> Vec<(String, Topic)> {
 
 /// The group's configuration, which must be one that can be applied.
 fn compiled(file: &str, group: &Group) -> (Document, Policy) {
-    let grants: Document = toml::from_str(&group.config)
+    let grants = toml::from_str(&group.config)
+        .map_err(|error| error.to_string())
+        .and_then(Document::from_json)
         .unwrap_or_else(|error| panic!("{file}: {}: {error}", group.about));
     let mut principals: BTreeSet<&str> = (grants.grants.iter())
         .flat_map(|grant| &grant.principals)

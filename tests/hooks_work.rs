@@ -133,7 +133,7 @@ fn what_the_job_cannot_take_is_refused_with_the_field_and_on_record() {
     refused(
         "b",
         r#"{"hosts":"a"}"#,
-        "the field `params.hosts` does not fit: invalid type: string \"a\", expected a sequence",
+        "the field `params.hosts` does not fit: expected a list, found the text \"a\"",
     );
     refused(
         "c",

@@ -605,7 +605,7 @@ fn what_is_no_run_is_left_alone_and_what_cannot_be_read_ends() {
         (
             "cache.purge",
             json!({"zones": 1}),
-            "its parameters do not fit: invalid type: integer `1`, expected a sequence",
+            "its parameters do not fit: expected a list, found the number 1",
         ),
     ] {
         let run = works.new_run(kind, &params);

@@ -236,7 +236,7 @@ fn parameters_of_purges_that_do_not_fit_are_named() {
     purge(
         json!({"files": [1]}),
         "files[0]",
-        "a URL, or an object of url and headers",
+        "expected a URL, or an object of url and headers, found the number 1",
     );
     purge(
         json!({"tags": ["a", " "]}),
@@ -269,7 +269,7 @@ fn parameters_of_snapshots_and_restores_that_do_not_fit_are_named() {
         let read = (kind_named(kind).unwrap().parse)(json!({"zone": "x"}).as_object().unwrap());
         let message = read.unwrap_err().message;
         assert!(
-            message.starts_with("unknown field `zone`, expected "),
+            message.starts_with("there is no key \"zone\" here"),
             "{kind}: {message}"
         );
     }

@@ -1319,14 +1319,14 @@ fn what_does_not_resolve_is_an_error_that_names_the_grant() {
             CompileProblem::Prefix("https://example.com/".to_owned()),
         ),
     ] {
-        let error = compile(&toml::from_str(&grant(line)).unwrap(), &resolution()).unwrap_err();
+        let error = compile(&document(&grant(line)), &resolution()).unwrap_err();
         assert_eq!(
             (error.grant.as_deref(), error.problem),
             (Some("g"), problem)
         );
     }
     let text = grant("principals = ['p']\ndns = { names = ['a*.example.com'] }");
-    let error = compile(&toml::from_str(&text).unwrap(), &resolution()).unwrap_err();
+    let error = compile(&document(&text), &resolution()).unwrap_err();
     assert_eq!(
         error.to_string(),
         "the grant `g`: `a*.example.com` in dns.names: `*` and `**` stand for whole labels; a `*` \
@@ -1453,7 +1453,7 @@ fn taking_an_allow_away_never_opens_and_taking_a_deny_away_never_closes() {
         for number in 0..usize::try_from(1 + random.next() % 6).unwrap() {
             text.push_str(&random.grant(number));
         }
-        let whole: Document = toml::from_str(&text).unwrap();
+        let whole = document(&text);
         let before = decide_all(&whole);
         for removed in 0..whole.grants.len() {
             let mut less = whole.clone();

@@ -1,29 +1,25 @@
 //! `POST /decide`: would this pass?
 
 use http::StatusCode;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::envelope::{read_body, success};
 use crate::gateway::{Code, Gateway, Question, Refusal, Reply};
 use crate::jobs::Platform;
 use crate::model::Timestamp;
+use crate::model::typed::object;
 use crate::store::Database;
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Asked {
-    principal: String,
-    method: String,
-    path: String,
-    #[serde(default)]
-    query: Option<String>,
-    #[serde(default)]
-    body: Option<Value>,
-    #[serde(default)]
-    source_ip: Option<String>,
-    #[serde(default)]
-    at: Option<Timestamp>,
+object! {
+    struct Asked {
+        principal: String,
+        method: String,
+        path: String,
+        query: Option<String> = default,
+        body: Option<Value> = default,
+        source_ip: Option<String> = default,
+        at: Option<Timestamp> = default,
+    }
 }
 
 impl<D: Database, W: Platform> Gateway<'_, D, W> {

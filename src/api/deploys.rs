@@ -1,6 +1,5 @@
 //! `deploys`: runs of the kind `workers.deploy`, begun with what they deploy.
 
-use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
@@ -13,6 +12,7 @@ use crate::audit::Action;
 use crate::gateway::{Code, Gateway, Refusal, Reply};
 use crate::jobs::{BUNDLES, KEEP_BUNDLE_SECS, Platform};
 use crate::model::hex;
+use crate::model::typed::object;
 use crate::run::{Run, RunState};
 use crate::store::{Database, Wish};
 use crate::workers::{check_bundle, form_type};
@@ -23,28 +23,22 @@ pub(super) const DEPLOY_KIND: &str = "workers.deploy";
 /// (<https://developers.cloudflare.com/workers/platform/limits/#memory>).
 const MAX_BUNDLE_BYTES: usize = 10 * 1024 * 1024;
 
-/// What is to be deployed, where the body is JSON; beside a bundle it stands in the query.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Asked {
-    /// The job, which says of which Worker and how.
-    #[serde(default)]
-    job: Option<String>,
-    /// A version that is there already.
-    #[serde(default)]
-    version: Option<String>,
-    /// Whether that is deployed though secrets were changed since.
-    #[serde(default)]
-    force: bool,
-    #[serde(default)]
-    commit: Option<String>,
-    #[serde(default)]
-    message: Option<String>,
-    /// The SHA-256 of the bundle, in hex.
-    #[serde(default)]
-    sha256: Option<String>,
-    #[serde(default)]
-    dry_run: bool,
+object! {
+    /// What is to be deployed, where the body is JSON; beside a bundle it stands in the query.
+    #[derive(Debug, Default)]
+    struct Asked {
+        /// The job, which says of which Worker and how.
+        job: Option<String> = default,
+        /// A version that is there already.
+        version: Option<String> = default,
+        /// Whether that is deployed though secrets were changed since.
+        force: bool = default,
+        commit: Option<String> = default,
+        message: Option<String> = default,
+        /// The SHA-256 of the bundle, in hex.
+        sha256: Option<String> = default,
+        dry_run: bool = default,
+    }
 }
 
 impl Asked {

@@ -1,12 +1,11 @@
 //! Answers in the v4 envelope.
 
 use http::StatusCode;
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::gateway::{Code, Refusal, Reply, read_json};
 use crate::model::json::Json;
-use crate::model::typed;
+use crate::model::typed::Typed;
 
 /// A successful answer with remarks.
 #[expect(
@@ -52,13 +51,13 @@ pub(super) fn page_info(count: usize, cursor: Option<&str>) -> Value {
 }
 
 /// Reads a JSON body strictly into `T`; an empty body counts as `{}`.
-pub(super) fn read_body<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
+pub(super) fn read_body<T: Typed>(bytes: &[u8]) -> Result<T, Refusal> {
     let json = if bytes.is_empty() {
         Json::Object(Vec::new())
     } else {
         read_json(bytes)?
     };
-    typed::read(Value::from(json)).map_err(|misfit| {
+    T::read(Value::from(json)).map_err(|misfit| {
         let field = misfit.path().to_string();
         let at = if field.is_empty() {
             String::new()

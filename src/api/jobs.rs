@@ -1,7 +1,6 @@
 //! `jobs`: what there is, when it runs next, pause and resume; and starting a run.
 
 use http::StatusCode;
-use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::call::Call;
@@ -17,6 +16,7 @@ use crate::jobs::{
     Alarm, ParamsError, Platform, alarms, fixed_param, kind_of, limits_of, new_run_id,
     replaces_open, why_not,
 };
+use crate::model::typed::object;
 use crate::model::{RunId, ZoneId};
 use crate::run::Trigger;
 use crate::store::{Database, IdempotencyKey, NewRun, StoreError};
@@ -24,15 +24,14 @@ use crate::store::{Database, IdempotencyKey, NewRun, StoreError};
 /// Bytes of a request that starts a run at the most.
 const MAX_BODY_BYTES: usize = 1 << 20;
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Asked {
-    /// Take the place of the job's parameters of the same names.
-    #[serde(default)]
-    params: Map<String, Value>,
-    /// Whether the run ends with its plan.
-    #[serde(default)]
-    dry_run: bool,
+object! {
+    #[derive(Debug, Default)]
+    struct Asked {
+        /// Take the place of the job's parameters of the same names.
+        params: Map<String, Value> = default,
+        /// Whether the run ends with its plan.
+        dry_run: bool = default,
+    }
 }
 
 /// A run that is wanted.

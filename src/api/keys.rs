@@ -1,7 +1,6 @@
 //! `principals/{name}/keys`: mint, list, roll, revoke.
 
 use http::StatusCode;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::call::Call;
@@ -13,6 +12,7 @@ use crate::gateway::{Code, Gateway, Refusal, Reply};
 use crate::identity::{Key, KeyId, KeyRecord, KeyState};
 use crate::jobs::Platform;
 use crate::model::Timestamp;
+use crate::model::typed::object;
 use crate::store::Database;
 
 /// Most bytes of a body here.
@@ -25,22 +25,18 @@ const MAX_OVERLAP_SECS: u32 = 30 * 86_400;
 /// The kinds of principals that have keys: minted by hand, or issued for tokens.
 const HAVE_KEYS: &[PrincipalKind] = &[PrincipalKind::Key, PrincipalKind::Oidc];
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Mint {
-    #[serde(default)]
-    expires_on: Option<Timestamp>,
-    #[serde(default)]
-    note: Option<String>,
-    #[serde(default)]
-    legacy: bool,
+object! {
+    struct Mint {
+        expires_on: Option<Timestamp> = default,
+        note: Option<String> = default,
+        legacy: bool = default,
+    }
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Roll {
-    #[serde(default)]
-    overlap_secs: u32,
+object! {
+    struct Roll {
+        overlap_secs: u32 = default,
+    }
 }
 
 impl<D: Database, W: Platform> Gateway<'_, D, W> {

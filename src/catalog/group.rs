@@ -4,6 +4,7 @@
 
 use super::facts::Family;
 use super::table::{self, GROUP_WORDS, GroupRecord};
+use crate::model::edits;
 
 /// The index of a permission group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -129,29 +130,8 @@ fn exactly(name: &str) -> Option<GroupId> {
 pub fn nearest_group(name: &str) -> &'static str {
     groups()
         .map(group_name)
-        .min_by_key(|candidate| distance(&name.to_lowercase(), &candidate.to_lowercase()))
+        .min_by_key(|candidate| edits(name, candidate))
         .unwrap_or("")
-}
-
-/// The number of single-character edits between two texts. Text beyond 128 characters is ignored.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().take(128).collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().take(128).enumerate() {
-        let mut diagonal = i;
-        let mut left = i + 1;
-        for (y, above) in b.iter().zip(row.iter_mut().skip(1)) {
-            let here = (diagonal + usize::from(x != *y))
-                .min(left + 1)
-                .min(*above + 1);
-            diagonal = std::mem::replace(above, here);
-            left = here;
-        }
-        if let Some(first) = row.first_mut() {
-            *first = i + 1;
-        }
-    }
-    row.last().copied().unwrap_or(0)
 }
 
 /// The group that only reads what `write` may also change: `DNS Read` for `DNS Write`.

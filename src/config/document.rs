@@ -7,48 +7,45 @@ mod hook;
 mod notification;
 
 use std::collections::BTreeMap;
-use std::fmt;
 
-use serde::de::value::SeqAccessDeserializer;
-use serde::de::{self, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use crate::cron::Missed;
 use crate::model::Timestamp;
-use crate::model::typed::{self, Misfit};
+use crate::model::typed::{Misfit, Typed, object, optional, words};
 
 pub use hook::{Hook, Sender};
 pub use notification::{Notification, NotificationForm};
 
-/// Everything an operator declares: who there is, what each may do, and what runs by itself.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Document {
-    /// How calls are recorded.
-    #[serde(default, skip_serializing_if = "AuditOptions::is_default")]
-    pub audit: AuditOptions,
-    /// Whether the root key opens anything.
-    #[serde(default, skip_serializing_if = "RootOptions::is_default")]
-    pub root: RootOptions,
-    /// What of the web jobs may ask.
-    #[serde(default, skip_serializing_if = "OutboundOptions::is_default")]
-    pub outbound: OutboundOptions,
-    /// Who may call, or in whose name jobs run.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub principals: Vec<Principal>,
-    /// What principals may do. Nothing is allowed without a grant.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub grants: Vec<Grant>,
-    /// What runs on a schedule or when asked for.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub jobs: Vec<Job>,
-    /// Whose deliveries start jobs.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub hooks: Vec<Hook>,
-    /// Who is told how runs ended.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub notifications: Vec<Notification>,
+optional!(
+    AuditOptions,
+    ReadRecording,
+    RootOptions,
+    OutboundOptions,
+    Overlap
+);
+
+object! {
+    /// Everything an operator declares: who there is, what each may do, and what runs by itself.
+    #[derive(Debug, Clone, Default, PartialEq)]
+    pub struct Document {
+        /// How calls are recorded.
+        pub audit: AuditOptions = default,
+        /// Whether the root key opens anything.
+        pub root: RootOptions = default,
+        /// What of the web jobs may ask.
+        pub outbound: OutboundOptions = default,
+        /// Who may call, or in whose name jobs run.
+        pub principals: Vec<Principal> = default,
+        /// What principals may do. Nothing is allowed without a grant.
+        pub grants: Vec<Grant> = default,
+        /// What runs on a schedule or when asked for.
+        pub jobs: Vec<Job> = default,
+        /// Whose deliveries start jobs.
+        pub hooks: Vec<Hook> = default,
+        /// Who is told how runs ended.
+        pub notifications: Vec<Notification> = default,
+    }
 }
 
 impl Document {
@@ -60,58 +57,44 @@ impl Document {
     /// # Errors
     /// What is wrong, for the log.
     pub fn from_json(value: Value) -> Result<Self, String> {
-        Self::read(value).map_err(|error| error.to_string())
-    }
-
-    /// Reads a document; an error says where.
-    pub(super) fn read(value: Value) -> Result<Self, Misfit> {
-        typed::read(value)
+        Self::read(value).map_err(|misfit| misfit.to_string())
     }
 
     /// The document as JSON.
     #[must_use]
     pub fn to_json(&self) -> Value {
-        // The document's types have text keys and finite numbers only, so they have a JSON form.
-        serde_json::to_value(self).unwrap_or_default()
+        self.write()
     }
 }
 
-/// How calls are recorded.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct AuditOptions {
-    /// Whether a read waits for its audit row.
-    #[serde(default)]
-    pub reads: ReadRecording,
-}
-
-impl AuditOptions {
-    #[expect(
-        clippy::trivially_copy_pass_by_ref,
-        reason = "serde passes a reference"
-    )]
-    fn is_default(&self) -> bool {
-        *self == Self::default()
+object! {
+    /// How calls are recorded.
+    #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+    pub struct AuditOptions {
+        /// Whether a read waits for its audit row.
+        pub reads: ReadRecording = default,
     }
 }
 
-/// When the audit row of a read is written.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ReadRecording {
-    /// In batches, within a second of the call.
-    #[default]
-    Batched,
-    /// Before the call, as for writes.
-    Sync,
+words! {
+    /// When the audit row of a read is written.
+    #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+    pub enum ReadRecording {
+        /// In batches, within a second of the call.
+        #[default]
+        Batched = "batched",
+        /// Before the call, as for writes.
+        Sync = "sync",
+    }
 }
 
-/// What becomes of the root key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RootOptions {
-    /// Whether it is accepted.
-    pub enabled: bool,
+object! {
+    /// What becomes of the root key.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub struct RootOptions {
+        /// Whether it is accepted.
+        pub enabled: bool,
+    }
 }
 
 impl Default for RootOptions {
@@ -120,78 +103,57 @@ impl Default for RootOptions {
     }
 }
 
-impl RootOptions {
-    #[expect(
-        clippy::trivially_copy_pass_by_ref,
-        reason = "serde passes a reference"
-    )]
-    fn is_default(&self) -> bool {
-        *self == Self::default()
+object! {
+    /// What of the web jobs may ask and be told.
+    #[derive(Debug, Clone, Default, PartialEq, Eq)]
+    pub struct OutboundOptions {
+        /// Host names, each exactly as it stands in addresses; nothing else is asked, and all by `https`.
+        pub hosts: Vec<String>,
     }
 }
 
-/// What of the web jobs may ask and be told.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct OutboundOptions {
-    /// Host names, each exactly as it stands in addresses; nothing else is asked, and all by `https`.
-    pub hosts: Vec<String>,
-}
-
-impl OutboundOptions {
-    fn is_default(&self) -> bool {
-        self.hosts.is_empty()
+object! {
+    /// Somebody or something that calls, or in whose name jobs run.
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct Principal {
+        /// Unique; letters, digits, `-`, `_` and `.`, at most 64.
+        pub name: String,
+        /// How it proves who it is; decides which of the other fields apply.
+        pub kind: PrincipalKind,
+        /// OIDC: the issuer, compared as an exact string.
+        pub issuer: Option<String> = default,
+        /// OIDC: where the issuer's keys are, where that is not on the issuer's own origin.
+        pub jwks_uri: Option<String> = default,
+        /// OIDC: the audience the token must name.
+        pub audience: Option<String> = default,
+        /// OIDC: claims the token must carry, each with the value or one of the values given.
+        pub claims: BTreeMap<String, OneOrMany> = default,
+        /// OIDC: how long a key may live that is issued for a token, in seconds.
+        pub max_ttl_secs: Option<u32> = default,
+        /// Access: the e-mail addresses of the people meant.
+        pub emails: Vec<String> = default,
+        /// Access: the identity provider's groups of the people meant.
+        pub groups: Vec<String> = default,
     }
 }
 
-/// Somebody or something that calls, or in whose name jobs run.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Principal {
-    /// Unique; letters, digits, `-`, `_` and `.`, at most 64.
-    pub name: String,
-    /// How it proves who it is; decides which of the other fields apply.
-    pub kind: PrincipalKind,
-    /// OIDC: the issuer, compared as an exact string.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub issuer: Option<String>,
-    /// OIDC: where the issuer's keys are, where that is not on the issuer's own origin.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub jwks_uri: Option<String>,
-    /// OIDC: the audience the token must name.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub audience: Option<String>,
-    /// OIDC: claims the token must carry, each with the value or one of the values given.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub claims: BTreeMap<String, OneOrMany>,
-    /// OIDC: how long a key may live that is issued for a token, in seconds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max_ttl_secs: Option<u32>,
-    /// Access: the e-mail addresses of the people meant.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub emails: Vec<String>,
-    /// Access: the identity provider's groups of the people meant.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub groups: Vec<String>,
-}
-
-/// How a principal proves who it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PrincipalKind {
-    /// An API key, minted by the API and shown once.
-    Key,
-    /// A token of an OIDC issuer, exchanged for a short-lived key.
-    Oidc,
-    /// Has no credential; only jobs run as it.
-    Internal,
-    /// People, by their Cloudflare Access login.
-    Access,
+words! {
+    /// How a principal proves who it is.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub enum PrincipalKind {
+        /// An API key, minted by the API and shown once.
+        Key = "key",
+        /// A token of an OIDC issuer, exchanged for a short-lived key.
+        Oidc = "oidc",
+        /// Has no credential; only jobs run as it.
+        Internal = "internal",
+        /// People, by their Cloudflare Access login.
+        Access = "access",
+    }
 }
 
 /// One value or a list of values, any of which is meant.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(untagged)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OneOrMany {
     /// Exactly this value.
     One(String),
@@ -210,304 +172,259 @@ impl OneOrMany {
     }
 }
 
-// Derived, this would lose what was found and where.
-impl<'de> Deserialize<'de> for OneOrMany {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Either;
-
-        impl<'de> Visitor<'de> for Either {
-            type Value = OneOrMany;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a string or a list of strings")
-            }
-
-            fn visit_str<E: de::Error>(self, value: &str) -> Result<OneOrMany, E> {
-                Ok(OneOrMany::One(value.to_owned()))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<OneOrMany, A::Error> {
-                Vec::deserialize(SeqAccessDeserializer::new(list)).map(OneOrMany::Many)
-            }
+impl Typed for OneOrMany {
+    fn read(value: Value) -> Result<Self, Misfit> {
+        match value {
+            Value::String(value) => Ok(Self::One(value)),
+            Value::Array(_) => Vec::read(value).map(Self::Many),
+            other => Err(Misfit::unexpected(&other, "a text or a list of texts")),
         }
+    }
 
-        deserializer.deserialize_any(Either)
+    fn write(&self) -> Value {
+        match self {
+            Self::One(value) => value.write(),
+            Self::Many(values) => values.write(),
+        }
     }
 }
 
-/// What some principals may do, may not do, or may do once somebody approved.
-///
-/// `permissions` and `operations` are a union; every other condition must hold.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Grant {
-    /// Unique; refusals and audit entries name it.
-    pub name: String,
-    /// Names of the principals it is for.
-    pub principals: Vec<String>,
-    /// What happens to a call it matches.
-    pub effect: Effect,
-    /// Cloudflare's permission-group names, such as `DNS Write`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub permissions: Vec<String>,
-    /// Operation ids of the catalogue, or `METHOD /template`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub operations: Vec<String>,
-    /// Accounts by name or id; `*` is all.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub accounts: Vec<String>,
-    /// Zones by name or id; `*` is all.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub zones: Vec<String>,
-    /// Which DNS records.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub dns: Option<DnsCondition>,
-    /// Which purges.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub purge: Option<PurgeCondition>,
-    /// Which Workers, and what they may bind.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub workers: Option<WorkersCondition>,
-    /// Which zone settings.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub settings: Option<IdsCondition>,
-    /// Which ruleset phases.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rulesets: Option<RulesetsCondition>,
-    /// Which lists.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub lists: Option<IdsCondition>,
-    /// Which KV namespaces and keys.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub kv: Option<KvCondition>,
-    /// Which R2 buckets.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub r2: Option<R2Condition>,
-    /// Which GraphQL datasets.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub graphql: Option<GraphqlCondition>,
-    /// Addresses or CIDRs the caller must come from.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub source_ips: Vec<String>,
-    /// The first instant at which it holds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub not_before: Option<Timestamp>,
-    /// The instant from which it no longer holds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub not_after: Option<Timestamp>,
-    /// Times of the week at which it holds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hours: Option<HoursCondition>,
-    /// How many calls it allows in all.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max_uses: Option<u32>,
-    /// How many calls it allows in any minute.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub per_minute: Option<u32>,
-    /// How many deletions it allows in any hour: a `DELETE` of one thing, each item that the body of a
-    /// deletion of many lists, each of the `deletes` of a batch. What cannot be counted is refused.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max_deletes_per_hour: Option<u32>,
+object! {
+    /// What some principals may do, may not do, or may do once somebody approved.
+    ///
+    /// `permissions` and `operations` are a union; every other condition must hold.
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct Grant {
+        /// Unique; refusals and audit entries name it.
+        pub name: String,
+        /// Names of the principals it is for.
+        pub principals: Vec<String>,
+        /// What happens to a call it matches.
+        pub effect: Effect,
+        /// Cloudflare's permission-group names, such as `DNS Write`.
+        pub permissions: Vec<String> = default,
+        /// Operation ids of the catalogue, or `METHOD /template`.
+        pub operations: Vec<String> = default,
+        /// Accounts by name or id; `*` is all.
+        pub accounts: Vec<String> = default,
+        /// Zones by name or id; `*` is all.
+        pub zones: Vec<String> = default,
+        /// Which DNS records.
+        pub dns: Option<DnsCondition> = default,
+        /// Which purges.
+        pub purge: Option<PurgeCondition> = default,
+        /// Which Workers, and what they may bind.
+        pub workers: Option<WorkersCondition> = default,
+        /// Which zone settings.
+        pub settings: Option<IdsCondition> = default,
+        /// Which ruleset phases.
+        pub rulesets: Option<RulesetsCondition> = default,
+        /// Which lists.
+        pub lists: Option<IdsCondition> = default,
+        /// Which KV namespaces and keys.
+        pub kv: Option<KvCondition> = default,
+        /// Which R2 buckets.
+        pub r2: Option<R2Condition> = default,
+        /// Which GraphQL datasets.
+        pub graphql: Option<GraphqlCondition> = default,
+        /// Addresses or CIDRs the caller must come from.
+        pub source_ips: Vec<String> = default,
+        /// The first instant at which it holds.
+        pub not_before: Option<Timestamp> = default,
+        /// The instant from which it no longer holds.
+        pub not_after: Option<Timestamp> = default,
+        /// Times of the week at which it holds.
+        pub hours: Option<HoursCondition> = default,
+        /// How many calls it allows in all.
+        pub max_uses: Option<u32> = default,
+        /// How many calls it allows in any minute.
+        pub per_minute: Option<u32> = default,
+        /// How many deletions it allows in any hour: a `DELETE` of one thing, each item that the body of a
+        /// deletion of many lists, each of the `deletes` of a batch. What cannot be counted is refused.
+        pub max_deletes_per_hour: Option<u32> = default,
+    }
 }
 
-/// What a grant does with a call it matches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Effect {
-    /// The call passes.
-    Allow,
-    /// The call is refused whatever else allows it.
-    Deny,
-    /// The call waits for somebody's approval.
-    Approve,
+words! {
+    /// What a grant does with a call it matches.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+    pub enum Effect {
+        /// The call passes.
+        Allow = "allow",
+        /// The call is refused whatever else allows it.
+        Deny = "deny",
+        /// The call waits for somebody's approval.
+        Approve = "approve",
+    }
 }
 
-/// Limits a grant to some DNS records.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DnsCondition {
-    /// Patterns for the full record name, label by label: `*` is one label, `**` one or more.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub names: Vec<String>,
-    /// Record types, such as `TXT`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub types: Vec<String>,
-    /// Values, or CIDRs for addresses, the record may have.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub contents: Vec<String>,
-    /// Whether the record must, or must not, be proxied.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub proxied: Option<bool>,
-    /// How many records one call may change.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max_changes: Option<u32>,
+object! {
+    /// Limits a grant to some DNS records.
+    #[derive(Debug, Clone, Default, PartialEq)]
+    pub struct DnsCondition {
+        /// Patterns for the full record name, label by label: `*` is one label, `**` one or more.
+        pub names: Vec<String> = default,
+        /// Record types, such as `TXT`.
+        pub types: Vec<String> = default,
+        /// Values, or CIDRs for addresses, the record may have.
+        pub contents: Vec<String> = default,
+        /// Whether the record must, or must not, be proxied.
+        pub proxied: Option<bool> = default,
+        /// How many records one call may change.
+        pub max_changes: Option<u32> = default,
+    }
 }
 
-/// Limits a grant to some purges. What is not named is not allowed.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PurgeCondition {
-    /// `host/path` prefixes; they also cover files below them.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub prefixes: Vec<String>,
-    /// Host names.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub hosts: Vec<String>,
-    /// Cache tags.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub tags: Vec<String>,
-    /// URLs.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub files: Vec<String>,
-    /// Whether everything may be purged at once.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub everything: bool,
+object! {
+    /// Limits a grant to some purges. What is not named is not allowed.
+    #[derive(Debug, Clone, Default, PartialEq)]
+    pub struct PurgeCondition {
+        /// `host/path` prefixes; they also cover files below them.
+        pub prefixes: Vec<String> = default,
+        /// Host names.
+        pub hosts: Vec<String> = default,
+        /// Cache tags.
+        pub tags: Vec<String> = default,
+        /// URLs.
+        pub files: Vec<String> = default,
+        /// Whether everything may be purged at once.
+        pub everything: bool = default,
+    }
 }
 
-/// Limits a grant to some Workers and what they may bind.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct WorkersCondition {
-    /// Script names.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub scripts: Vec<String>,
-    /// What an upload may bind, as `type:resource` or a bare type.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub bindings: Option<Vec<String>>,
-    /// Route patterns.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub routes: Vec<String>,
-    /// SHA-256 digests, in hexadecimal, of the scripts that may be uploaded.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub digests: Vec<String>,
-    /// Whether secrets already bound may be kept.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub keep_bindings: Option<bool>,
-    /// Whether bindings may be inherited from the current version.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub inherit: Option<bool>,
-    /// How a new version may reach traffic.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub deploys: Option<DeployMode>,
+object! {
+    /// Limits a grant to some Workers and what they may bind.
+    #[derive(Debug, Clone, Default, PartialEq)]
+    pub struct WorkersCondition {
+        /// Script names.
+        pub scripts: Vec<String> = default,
+        /// What an upload may bind, as `type:resource` or a bare type.
+        pub bindings: Option<Vec<String>> = default,
+        /// Route patterns.
+        pub routes: Vec<String> = default,
+        /// SHA-256 digests, in hexadecimal, of the scripts that may be uploaded.
+        pub digests: Vec<String> = default,
+        /// Whether secrets already bound may be kept.
+        pub keep_bindings: Option<bool> = default,
+        /// Whether bindings may be inherited from the current version.
+        pub inherit: Option<bool> = default,
+        /// How a new version may reach traffic.
+        pub deploys: Option<DeployMode> = default,
+    }
 }
 
-/// How a new Worker version may reach traffic.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DeployMode {
-    /// Only in steps; an upload that deploys at 100 % is refused.
-    Gradual,
-    /// In any way.
-    Any,
+words! {
+    /// How a new Worker version may reach traffic.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub enum DeployMode {
+        /// Only in steps; an upload that deploys at 100 % is refused.
+        Gradual = "gradual",
+        /// In any way.
+        Any = "any",
+    }
 }
 
-/// Limits a grant to things with these ids.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct IdsCondition {
-    /// The ids meant.
-    pub ids: Vec<String>,
+object! {
+    /// Limits a grant to things with these ids.
+    #[derive(Debug, Clone, Default, PartialEq)]
+    pub struct IdsCondition {
+        /// The ids meant.
+        pub ids: Vec<String>,
+    }
 }
 
-/// Limits a grant to some ruleset phases.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RulesetsCondition {
-    /// Phases, such as `http_request_firewall_custom`.
-    pub phases: Vec<String>,
+object! {
+    /// Limits a grant to some ruleset phases.
+    #[derive(Debug, Clone, Default, PartialEq)]
+    pub struct RulesetsCondition {
+        /// Phases, such as `http_request_firewall_custom`.
+        pub phases: Vec<String>,
+    }
 }
 
-/// Limits a grant to some KV namespaces and keys.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct KvCondition {
-    /// Namespace ids or titles.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub namespaces: Vec<String>,
-    /// Keys; a trailing `*` means every key that begins so.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub keys: Vec<String>,
+object! {
+    /// Limits a grant to some KV namespaces and keys.
+    #[derive(Debug, Clone, Default, PartialEq)]
+    pub struct KvCondition {
+        /// Namespace ids or titles.
+        pub namespaces: Vec<String> = default,
+        /// Keys; a trailing `*` means every key that begins so.
+        pub keys: Vec<String> = default,
+    }
 }
 
-/// Limits a grant to some R2 buckets.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct R2Condition {
-    /// Bucket names.
-    pub buckets: Vec<String>,
+object! {
+    /// Limits a grant to some R2 buckets.
+    #[derive(Debug, Clone, Default, PartialEq)]
+    pub struct R2Condition {
+        /// Bucket names.
+        pub buckets: Vec<String>,
+    }
 }
 
-/// Limits a grant to some GraphQL datasets.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct GraphqlCondition {
-    /// Dataset names, such as `httpRequestsAdaptiveGroups`.
-    pub datasets: Vec<String>,
+object! {
+    /// Limits a grant to some GraphQL datasets.
+    #[derive(Debug, Clone, Default, PartialEq)]
+    pub struct GraphqlCondition {
+        /// Dataset names, such as `httpRequestsAdaptiveGroups`.
+        pub datasets: Vec<String>,
+    }
 }
 
-/// Limits a grant to times of the week.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct HoursCondition {
-    /// Days, `mon` to `sun`; none means all.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub days: Vec<String>,
-    /// The first minute of the day, as `HH:MM`.
-    pub from: String,
-    /// The minute at which it ends, as `HH:MM`.
-    pub until: String,
-    /// An IANA time zone; UTC when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub timezone: Option<String>,
+object! {
+    /// Limits a grant to times of the week.
+    #[derive(Debug, Clone, Default, PartialEq)]
+    pub struct HoursCondition {
+        /// Days, `mon` to `sun`; none means all.
+        pub days: Vec<String> = default,
+        /// The first minute of the day, as `HH:MM`.
+        pub from: String,
+        /// The minute at which it ends, as `HH:MM`.
+        pub until: String,
+        /// An IANA time zone; UTC when absent.
+        pub timezone: Option<String> = default,
+    }
 }
 
-/// Something that runs on a schedule or when asked for.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Job {
-    /// Unique.
-    pub name: String,
-    /// The job kind, such as `cache.purge`.
-    pub kind: String,
-    /// A cron expression of five fields ([`crate::cron::Expression`]); absent means only when asked
-    /// for.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub schedule: Option<String>,
-    /// An IANA time zone for the schedule; UTC when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub timezone: Option<String>,
-    /// What happens to firings of the schedule that were missed.
-    #[serde(default, skip_serializing_if = "Missed::is_default")]
-    pub missed: Missed,
-    /// What happens to a run that is due while another of the job has not ended.
-    #[serde(default, skip_serializing_if = "Overlap::is_default")]
-    pub overlap: Overlap,
-    /// Seconds after which a run is given up, counted from its first step, 10 to 86400; absent
-    /// means [`Job::DEFAULT_TIMEOUT_SECS`].
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub timeout_secs: Option<u32>,
-    /// Failures in a row after which a run ends, 1 to 20; absent means as the kind has it, 5 or 6.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max_attempts: Option<u32>,
-    /// How many upstream calls a run may make, over all attempts, 1 to 100000; absent means
-    /// [`Job::DEFAULT_MAX_CALLS`].
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max_calls: Option<u32>,
-    /// Days for which runs that ended are kept, 1 to 3650; absent means [`Job::DEFAULT_KEEP_DAYS`].
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub keep_days: Option<u32>,
-    /// The principal whose grants bound what the job may do.
-    pub run_as: String,
-    /// Parameters of the job kind.
-    #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
-    pub params: serde_json::Map<String, Value>,
+object! {
+    /// Something that runs on a schedule or when asked for.
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct Job {
+        /// Unique.
+        pub name: String,
+        /// The job kind, such as `cache.purge`.
+        pub kind: String,
+        /// A cron expression of five fields ([`crate::cron::Expression`]); absent means only when asked
+        /// for.
+        pub schedule: Option<String> = default,
+        /// An IANA time zone for the schedule; UTC when absent.
+        pub timezone: Option<String> = default,
+        /// What happens to firings of the schedule that were missed.
+        pub missed: Missed = default,
+        /// What happens to a run that is due while another of the job has not ended.
+        pub overlap: Overlap = default,
+        /// Seconds after which a run is given up, counted from its first step, 10 to 86400; absent
+        /// means [`Job::DEFAULT_TIMEOUT_SECS`].
+        pub timeout_secs: Option<u32> = default,
+        /// Failures in a row after which a run ends, 1 to 20; absent means as the kind has it, 5 or 6.
+        pub max_attempts: Option<u32> = default,
+        /// How many upstream calls a run may make, over all attempts, 1 to 100000; absent means
+        /// [`Job::DEFAULT_MAX_CALLS`].
+        pub max_calls: Option<u32> = default,
+        /// Days for which runs that ended are kept, 1 to 3650; absent means [`Job::DEFAULT_KEEP_DAYS`].
+        pub keep_days: Option<u32> = default,
+        /// The principal whose grants bound what the job may do.
+        pub run_as: String,
+        /// Parameters of the job kind.
+        pub params: serde_json::Map<String, Value> = default,
+    }
 }
 
 impl Job {
     /// The job as JSON.
     #[must_use]
     pub fn to_json(&self) -> Value {
-        serde_json::to_value(self).unwrap_or_default()
+        self.write()
     }
 
     /// Seconds after which a run is given up, where the job does not say: an hour.
@@ -518,25 +435,16 @@ impl Job {
     pub const DEFAULT_KEEP_DAYS: u32 = 90;
 }
 
-/// What happens to a run that is due while another of the same job has not ended.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Overlap {
-    /// It does not run.
-    #[default]
-    Skip,
-    /// It waits until the other has ended.
-    Queue,
-    /// The other is cancelled, then it runs.
-    Cancel,
-}
-
-impl Overlap {
-    #[expect(
-        clippy::trivially_copy_pass_by_ref,
-        reason = "serde passes a reference"
-    )]
-    fn is_default(&self) -> bool {
-        *self == Self::default()
+words! {
+    /// What happens to a run that is due while another of the same job has not ended.
+    #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+    pub enum Overlap {
+        /// It does not run.
+        #[default]
+        Skip = "skip",
+        /// It waits until the other has ended.
+        Queue = "queue",
+        /// The other is cancelled, then it runs.
+        Cancel = "cancel",
     }
 }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::document::Document;
+use crate::model::typed::Typed;
 
 /// One thing an apply changes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -58,9 +59,9 @@ pub fn plan(before: &Document, after: &Document) -> Vec<Change> {
     let mut changes = Vec::new();
     let settings = |document: &Document| {
         [
-            ("audit".to_owned(), json(&document.audit)),
-            ("root".to_owned(), json(&document.root)),
-            ("outbound".to_owned(), json(&document.outbound)),
+            ("audit".to_owned(), document.audit.write()),
+            ("root".to_owned(), document.root.write()),
+            ("outbound".to_owned(), document.outbound.write()),
         ]
     };
     section(
@@ -97,16 +98,11 @@ pub fn plan(before: &Document, after: &Document) -> Vec<Change> {
     changes
 }
 
-fn named<T: Serialize>(items: &[T], name: impl Fn(&T) -> &String) -> Vec<(String, Value)> {
+fn named<T: Typed>(items: &[T], name: impl Fn(&T) -> &String) -> Vec<(String, Value)> {
     items
         .iter()
-        .map(|item| (name(item).clone(), json(item)))
+        .map(|item| (name(item).clone(), item.write()))
         .collect()
-}
-
-/// The document's types have text keys and finite numbers only, so they always have a JSON form.
-fn json<T: Serialize>(item: &T) -> Value {
-    serde_json::to_value(item).unwrap_or_default()
 }
 
 fn section(

@@ -4,8 +4,9 @@ use super::document::Document;
 use super::problem::{Lines, Problem, ReadError};
 use super::toml_text;
 use super::tree::{Node, Tree};
-use super::words::{nearest, quoted};
+
 use crate::model::json::{self, JsonError, JsonErrorKind, Limits};
+use crate::model::typed::Typed as _;
 use crate::model::{At, FieldPath};
 
 /// How a document is written.
@@ -89,9 +90,9 @@ pub fn read(text: &[u8], format: Format) -> Result<Source, ReadError> {
             tree,
             lines,
         }),
-        Err(error) => {
-            let message = reword(&error.message);
-            let problem = problem(&tree, &lines, &error.path(), message);
+        Err(misfit) => {
+            let message = format!("{}.", misfit.message);
+            let problem = problem(&tree, &lines, &misfit.path(), message);
             Err(ReadError::Invalid(vec![problem]))
         }
     }
@@ -122,78 +123,5 @@ fn first_null(tree: &Tree, at: &At<'_>) -> Option<FieldPath> {
         Node::Table(members) => members
             .iter()
             .find_map(|member| first_null(&member.value, &at.key(&member.key))),
-    }
-}
-
-/// Turns a message of serde's into a sentence for people. One it does not know stays as it is.
-fn reword(message: &str) -> String {
-    let mut names = message.split('`').skip(1).step_by(2);
-    if message.starts_with("unknown field ") {
-        let unknown = names.next().unwrap_or_default();
-        let shown = quoted(unknown);
-        return match nearest(unknown, names) {
-            Some(known) => format!("there is no key {shown} here; the nearest is {known:?}."),
-            None => format!("there is no key {shown} here."),
-        };
-    }
-    if message.starts_with("missing field ") {
-        return format!("the key {:?} is missing.", names.next().unwrap_or_default());
-    }
-    if message.starts_with("unknown variant ") {
-        let unknown = quoted(names.next().unwrap_or_default());
-        let known: Vec<String> = names.map(|variant| format!("{variant:?}")).collect();
-        return format!("{unknown} is not one of {}.", known.join(", "));
-    }
-    let found_expected = message
-        .strip_prefix("invalid type: ")
-        .or_else(|| message.strip_prefix("invalid value: "))
-        .and_then(|rest| rest.rsplit_once(", expected "));
-    match found_expected {
-        Some((found, expected)) => {
-            format!(
-                "expected {}, found {}.",
-                plain_type(expected),
-                plain_value(found)
-            )
-        }
-        None => format!("{message}."),
-    }
-}
-
-/// A type in words that hold in TOML and JSON.
-fn plain_type(expected: &str) -> &str {
-    match expected {
-        "a sequence" => "a list",
-        "a map" => "a table",
-        "a boolean" => "true or false",
-        "a string" => "a text in quotes",
-        "a string or a list of strings" => "a text or a list of texts",
-        "u32" => "a whole number from 0 to 4294967295",
-        other if other.starts_with("struct ") => "a table",
-        other => other,
-    }
-}
-
-/// A value as serde describes it, in words that hold in TOML and JSON.
-fn plain_value(found: &str) -> String {
-    match found {
-        "sequence" => return "a list".to_owned(),
-        "map" => return "a table".to_owned(),
-        _ => {}
-    }
-    let number = found
-        .strip_prefix("integer `")
-        .or_else(|| found.strip_prefix("floating point `"));
-    if let Some(number) = number {
-        return format!("the number {}", number.trim_end_matches('`'));
-    }
-    if let Some(truth) = found.strip_prefix("boolean `") {
-        return truth.trim_end_matches('`').to_owned();
-    }
-    // Shown as serde quotes it, so within one line.
-    match found.strip_prefix("string ") {
-        Some(text) if text.len() <= 80 => format!("the text {text}"),
-        Some(_) => "a long text".to_owned(),
-        None => found.to_owned(),
     }
 }

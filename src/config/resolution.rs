@@ -2,13 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Deserialize, Serialize};
-
 use super::document::{Document, Grant};
 use super::problem::Problem;
 use super::read::Source;
-use crate::model::At;
-use crate::model::{AccountId, ZoneId};
+use crate::model::typed::{Typed as _, object};
+use crate::model::{AccountId, At, ZoneId};
 
 /// What must be looked up before a document can be applied.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -172,38 +170,44 @@ fn collect<'d>(
     }
 }
 
-/// What the names of a document stood for when it was applied. Stored beside it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Resolution {
-    /// By zone as written.
-    #[serde(default)]
-    pub zones: BTreeMap<String, ZoneRef>,
-    /// By account as written.
-    #[serde(default)]
-    pub accounts: BTreeMap<String, AccountRef>,
-    /// By type and title, such as `kv_namespace:site-cache`: the id in each account that has one.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub resources: BTreeMap<String, BTreeMap<String, String>>,
+object! {
+    stored
+    /// What the names of a document stood for when it was applied. Stored beside it.
+    #[derive(Debug, Clone, Default, PartialEq, Eq)]
+    pub struct Resolution {
+        /// By zone as written.
+        pub zones: BTreeMap<String, ZoneRef> = default,
+        /// By account as written.
+        pub accounts: BTreeMap<String, AccountRef> = default,
+        /// By type and title, such as `kv_namespace:site-cache`: the id in each account that has one.
+        pub resources: BTreeMap<String, BTreeMap<String, String>> = default,
+    }
 }
 
-/// A zone that exists.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ZoneRef {
-    /// Its id.
-    pub id: ZoneId,
-    /// Its name.
-    pub name: String,
-    /// The account it belongs to.
-    pub account: AccountId,
+object! {
+    stored
+    /// A zone that exists.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct ZoneRef {
+        /// Its id.
+        pub id: ZoneId,
+        /// Its name.
+        pub name: String,
+        /// The account it belongs to.
+        pub account: AccountId,
+    }
 }
 
-/// An account that exists.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AccountRef {
-    /// Its id.
-    pub id: AccountId,
-    /// Its name.
-    pub name: String,
+object! {
+    stored
+    /// An account that exists.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct AccountRef {
+        /// Its id.
+        pub id: AccountId,
+        /// Its name.
+        pub name: String,
+    }
 }
 
 impl Resolution {
@@ -212,7 +216,7 @@ impl Resolution {
     /// # Errors
     /// What is wrong, for the log.
     pub fn from_json(value: serde_json::Value) -> Result<Self, String> {
-        serde_json::from_value(value).map_err(|error| error.to_string())
+        Self::read(value).map_err(|misfit| misfit.to_string())
     }
 
     /// The ids of a resource that a grant for these accounts, or for every account, names by title;
@@ -239,8 +243,7 @@ impl Resolution {
     /// As it is stored.
     #[must_use]
     pub fn to_json(&self) -> serde_json::Value {
-        // Text keys and texts only, so it has a JSON form.
-        serde_json::to_value(self).unwrap_or_default()
+        self.write()
     }
 
     /// A problem for every zone and account of the document that was looked up in vain.

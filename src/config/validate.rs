@@ -17,8 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::document::Document;
 use super::problem::Problem;
 use super::read::Source;
-use super::words::{nearest, quoted};
-use crate::model::{At, RecordName, host_to_ascii};
+use crate::model::{At, RecordName, host_to_ascii, nearest, quoted};
 use scopes::GroupScopes;
 
 /// Finding the nearest of 2,700 operations takes a while; a document full of unknown names gets

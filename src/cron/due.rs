@@ -3,13 +3,12 @@
 //! Ticks come once a minute, but may come late, twice or not at all. Each looks at the firings since
 //! the last one that was considered, so none is lost and none is seen twice.
 
-use serde::de::{self, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
-use std::fmt;
+use serde_json::{Value, json};
 
 use super::schedule::{Schedule, minute_of};
 use super::timezone::TimeZones;
 use crate::model::Timestamp;
+use crate::model::typed::{Members, Misfit, Typed, optional};
 
 /// The most firings that `run_all` makes up for.
 pub const MAX_RUN_ALL: u32 = 100;
@@ -19,8 +18,7 @@ pub const MAX_MISSED: u32 = 1_000;
 
 /// What happens to firings that were missed. One is missed when a tick of a later minute is the
 /// first to see it: the Worker, or its cron trigger, did not run.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Missed {
     /// They do not run; only the tick's own minute does.
     Skip,
@@ -31,47 +29,30 @@ pub enum Missed {
     RunAll(u32),
 }
 
-impl Missed {
-    /// Whether it is the default, so that it need not be written.
-    #[must_use]
-    pub fn is_default(&self) -> bool {
-        *self == Self::default()
-    }
-}
+optional!(Missed);
 
-// Derived, this would not say what is possible.
-impl<'de> Deserialize<'de> for Missed {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Policy;
-
-        impl<'de> Visitor<'de> for Policy {
-            type Value = Missed;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(r#""skip", "run_once" or { run_all = 5 }"#)
+impl Typed for Missed {
+    fn read(value: Value) -> Result<Self, Misfit> {
+        match &value {
+            Value::Object(_) => {
+                let mut members = Members::of(value, Some(&["run_all"]))?;
+                members.required("run_all").map(Self::RunAll)
             }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Missed, E> {
-                match text {
-                    "skip" => Ok(Missed::Skip),
-                    "run_once" => Ok(Missed::RunOnce),
-                    _ => Err(E::invalid_value(de::Unexpected::Str(text), &self)),
-                }
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Missed, A::Error> {
-                let mut policy = None;
-                while let Some(key) = map.next_key::<String>()? {
-                    if key != "run_all" {
-                        return Err(de::Error::unknown_field(&key, &["run_all"]));
-                    }
-                    policy = Some(Missed::RunAll(map.next_value()?));
-                }
-                policy.ok_or_else(|| de::Error::missing_field("run_all"))
+            Value::String(text) if text == "skip" => Ok(Self::Skip),
+            Value::String(text) if text == "run_once" => Ok(Self::RunOnce),
+            other => {
+                let expected = r#""skip", "run_once" or { run_all = 5 }"#;
+                Err(Misfit::unexpected(other, expected))
             }
         }
+    }
 
-        deserializer.deserialize_any(Policy)
+    fn write(&self) -> Value {
+        match self {
+            Self::Skip => Value::from("skip"),
+            Self::RunOnce => Value::from("run_once"),
+            Self::RunAll(most) => json!({"run_all": most}),
+        }
     }
 }
 

@@ -89,12 +89,13 @@ mod tests {
 
     use super::*;
     use crate::model::json::parse;
+    use crate::model::typed::Typed as _;
 
     fn judged(hook: Value, event: Option<&str>, body: &str) -> Verdict {
         let mut whole = json!({"name": "h", "type": "github", "secrets": ["HOOK_H"], "job": "j"});
         let Value::Object(more) = hook else { panic!() };
         whole.as_object_mut().unwrap().extend(more);
-        let hook: Hook = serde_json::from_value(whole).unwrap();
+        let hook = Hook::read(whole).unwrap();
         judge(&hook, event, &parse(body.as_bytes()).unwrap())
     }
 

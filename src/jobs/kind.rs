@@ -10,7 +10,8 @@ use serde_json::{Map, Value};
 use super::hands::Hands;
 use super::kinds;
 use crate::catalog::Method;
-use crate::model::{Timestamp, ZoneId, typed};
+use crate::model::typed::Typed;
+use crate::model::{Timestamp, ZoneId};
 use crate::run::{NewStep, Run, Work};
 
 /// Work that may wait for the world.
@@ -210,10 +211,8 @@ pub(super) fn read_kind(name: &str, params: &Map<String, Value>) -> Result<ReadK
 ///
 /// # Errors
 /// [`ParamsError`] for unknown fields and values that do not fit.
-pub(super) fn read_params<T: serde::de::DeserializeOwned>(
-    params: &Map<String, Value>,
-) -> Result<T, ParamsError> {
-    typed::read(Value::Object(params.clone())).map_err(|misfit| ParamsError {
+pub(super) fn read_params<T: Typed>(params: &Map<String, Value>) -> Result<T, ParamsError> {
+    T::read(Value::Object(params.clone())).map_err(|misfit| ParamsError {
         field: misfit.path().to_string(),
         message: misfit.message,
     })

@@ -208,10 +208,11 @@ impl Hours {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::typed::Typed as _;
 
     #[track_caller]
     fn check_hours(hours: &str, at: &str, expected: Option<bool>) {
-        let written: document::HoursCondition = toml::from_str(hours).unwrap();
+        let written = document::HoursCondition::read(toml::from_str(hours).unwrap()).unwrap();
         let now = at.parse().unwrap();
         let found = Hours::compile(&written).hold(&Moment::at(now));
         assert_eq!(found, expected, "{hours} at {at}");

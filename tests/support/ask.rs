@@ -169,7 +169,7 @@ fn ids() -> &'static (PrincipalId, Vec<GrantId>) {
             )
         });
         let many: String = many.collect::<Vec<_>>().concat();
-        let many: Document = toml::from_str(&many).unwrap();
+        let many = Document::from_json(toml::from_str(&many).unwrap()).unwrap();
         let policy = compile(&many, &Resolution::default()).unwrap();
         let principals = (10..99).map(|number| policy.principal(&format!("p{number}")).unwrap());
         let zone = [Resource::Zone(ZONES[0].1.parse().unwrap())];

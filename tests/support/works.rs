@@ -7,8 +7,10 @@ use pollster::block_on;
 use serde_json::{Map, Value, json};
 use simulator::TOKEN;
 use zonekeeper::api::API_PREFIX;
+use zonekeeper::config::document::Job;
 use zonekeeper::gateway::{Inbound, Reply, split_url};
 use zonekeeper::jobs::limits_of;
+use zonekeeper::model::typed::Typed as _;
 use zonekeeper::model::{RunId, Timestamp};
 use zonekeeper::run::{Run, RunState, Step, Trigger};
 use zonekeeper::store::{NewRun, Store};
@@ -264,8 +266,7 @@ impl Works {
     /// A run that is not stored yet, as a tick or a call would create it.
     pub(crate) fn new_run(&self, kind: &str, params: &Value) -> NewRun {
         self.started.set(self.started.get() + 1);
-        let defaults: zonekeeper::config::document::Job =
-            serde_json::from_value(json!({"name": "job", "kind": kind, "run_as": "bot"})).unwrap();
+        let defaults = Job::read(json!({"name": "job", "kind": kind, "run_as": "bot"})).unwrap();
         NewRun {
             id: RunId::from_random([self.started.get(); 16]),
             job: "job".to_owned(),

@@ -1,35 +1,30 @@
 //! Notifications: who is told how runs ended.
 
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// Tells somebody when runs end.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Notification {
-    /// Unique.
-    pub name: String,
-    /// What form it has.
-    #[serde(rename = "type")]
-    pub form: NotificationForm,
-    /// The Worker's secret that holds the address it is posted to; of commit statuses it is known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub url: Option<String>,
-    /// The Worker's secret that it is signed with, or GitHub's token.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub key: Option<String>,
-    /// Commit statuses: owner and name, such as `acme/site`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub repository: Option<String>,
-    /// Commit statuses: the API of another GitHub.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub api: Option<String>,
-    /// The jobs whose runs it tells of; of all when empty.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub jobs: Vec<String>,
-    /// The states it tells of: those that somebody should look at when empty.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub outcomes: Vec<String>,
+use crate::model::typed::{Typed as _, object, words};
+
+object! {
+    /// Tells somebody when runs end.
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct Notification {
+        /// Unique.
+        pub name: String,
+        /// What form it has.
+        pub form as "type": NotificationForm,
+        /// The Worker's secret that holds the address it is posted to; of commit statuses it is known.
+        pub url: Option<String> = default,
+        /// The Worker's secret that it is signed with, or GitHub's token.
+        pub key: Option<String> = default,
+        /// Commit statuses: owner and name, such as `acme/site`.
+        pub repository: Option<String> = default,
+        /// Commit statuses: the API of another GitHub.
+        pub api: Option<String> = default,
+        /// The jobs whose runs it tells of; of all when empty.
+        pub jobs: Vec<String> = default,
+        /// The states it tells of: those that somebody should look at when empty.
+        pub outcomes: Vec<String> = default,
+    }
 }
 
 impl Notification {
@@ -49,18 +44,19 @@ impl Notification {
     /// The notification as JSON.
     #[must_use]
     pub fn to_json(&self) -> Value {
-        serde_json::to_value(self).unwrap_or_default()
+        self.write()
     }
 }
 
-/// What form a notification has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum NotificationForm {
-    /// JSON, signed as <https://www.standardwebhooks.com> has it.
-    Standard,
-    /// `{text}`, as Slack and what is compatible with it take.
-    Slack,
-    /// The status of the commit that a run was about, at GitHub.
-    Github,
+words! {
+    /// What form a notification has.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub enum NotificationForm {
+        /// JSON, signed as <https://www.standardwebhooks.com> has it.
+        Standard = "standard",
+        /// `{text}`, as Slack and what is compatible with it take.
+        Slack = "slack",
+        /// The status of the commit that a run was about, at GitHub.
+        Github = "github",
+    }
 }

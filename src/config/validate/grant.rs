@@ -4,8 +4,7 @@ use super::scopes::Scopes;
 use super::{Check, syntax};
 use crate::catalog;
 use crate::config::document::Grant;
-use crate::config::words::quoted;
-use crate::model::At;
+use crate::model::{At, quoted};
 
 impl Check<'_> {
     pub(super) fn grant(&mut self, at: &At<'_>, grant: &Grant) {

@@ -7,8 +7,7 @@ use serde_json::Value;
 use super::Check;
 use super::syntax::secret_name;
 use crate::config::document::{Hook, Sender};
-use crate::config::words::quoted;
-use crate::model::{At, is_pointer};
+use crate::model::{At, is_pointer, quoted};
 
 /// Job kinds that a delivery of low assurance may start: however often one comes, nothing is lost.
 /// Snapshots are not among them, as many of them push old ones out.

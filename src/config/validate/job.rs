@@ -2,9 +2,8 @@
 
 use super::Check;
 use crate::config::document::Job;
-use crate::config::words::quoted;
 use crate::cron::{Expression, MAX_RUN_ALL, Missed, check_timezone};
-use crate::model::At;
+use crate::model::{At, quoted};
 
 /// Every job kind of the schema.
 const KINDS: [&str; 21] = [

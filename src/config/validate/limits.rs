@@ -6,10 +6,8 @@ use crate::config::document::{
     DnsCondition, Effect, Grant, HoursCondition, PurgeCondition, WorkersCondition,
 };
 use crate::config::tree::{Node, Tree};
-use crate::config::words::quoted;
 use crate::cron::check_timezone;
-use crate::model::At;
-use crate::model::{RecordPattern, WebUrl, ZoneId};
+use crate::model::{At, RecordPattern, WebUrl, ZoneId, quoted};
 
 /// The record types of the v4 API.
 const RECORD_TYPES: [&str; 21] = [

@@ -3,8 +3,8 @@
 use super::Check;
 use super::syntax::secret_name;
 use crate::config::document::{Notification, NotificationForm};
-use crate::config::words::{is_repository, quoted};
-use crate::model::{At, WebUrl};
+use crate::config::words::is_repository;
+use crate::model::{At, WebUrl, quoted};
 
 impl Check<'_> {
     pub(super) fn notification(&mut self, at: &At<'_>, one: &Notification) {

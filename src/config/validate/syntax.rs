@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
-use crate::config::words::{is_secret_name, quoted};
-use crate::model::WebUrl;
+use crate::config::words::is_secret_name;
+use crate::model::{WebUrl, quoted};
 
 type Checked = Result<(), String>;
 

@@ -3,7 +3,6 @@
 //! A purge can be neither marked nor read back. So a call that may have happened is made once more:
 //! purging twice is harmless, purging never is not.
 
-use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::zones::{Zone, check_zone, find_zones};
@@ -14,6 +13,7 @@ use crate::jobs::kind::{
 };
 use crate::jobs::pace::{PurgeUnit, purge_bucket};
 use crate::model::ZoneId;
+use crate::model::typed::{Misfit, Typed, object};
 use crate::run::{NewStep, Stage};
 
 /// Most items of one call
@@ -38,54 +38,62 @@ pub(in crate::jobs) const KIND: KindInfo = KindInfo {
     fixed: &[],
 };
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct CachePurge {
-    /// Names, ids or patterns.
-    zones: Vec<String>,
-    #[serde(default)]
-    everything: bool,
-    /// URLs, each alone or with the headers of its cache key.
-    #[serde(default)]
-    files: Vec<File>,
-    #[serde(default)]
-    tags: Vec<String>,
-    #[serde(default)]
-    hosts: Vec<String>,
-    /// Host and path, without scheme and query.
-    #[serde(default)]
-    prefixes: Vec<String>,
-    /// Seconds after which everything is purged once more: what was being filled into the cache
-    /// while it was purged is then gone as well.
-    #[serde(default)]
-    verify_after_secs: Option<u32>,
+object! {
+    #[derive(Debug)]
+    struct CachePurge {
+        /// Names, ids or patterns.
+        zones: Vec<String>,
+        everything: bool = default,
+        /// URLs, each alone or with the headers of its cache key.
+        files: Vec<File> = default,
+        tags: Vec<String> = default,
+        hosts: Vec<String> = default,
+        /// Host and path, without scheme and query.
+        prefixes: Vec<String> = default,
+        /// Seconds after which everything is purged once more: what was being filled into the cache
+        /// while it was purged is then gone as well.
+        verify_after_secs: Option<u32> = default,
+    }
 }
 
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(untagged, expecting = "a URL, or an object of url and headers")]
+#[derive(Debug, Clone, PartialEq)]
 enum File {
     Url(String),
     Variant(Variant),
 }
 
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Variant {
-    url: String,
-    headers: Map<String, Value>,
+object! {
+    #[derive(Debug, Clone, PartialEq)]
+    struct Variant {
+        url: String,
+        headers: Map<String, Value>,
+    }
+}
+
+impl Typed for File {
+    fn read(value: Value) -> Result<Self, Misfit> {
+        match value {
+            Value::String(url) => Ok(Self::Url(url)),
+            Value::Object(_) => Variant::read(value).map(Self::Variant),
+            other => {
+                let expected = "a URL, or an object of url and headers";
+                Err(Misfit::unexpected(&other, expected))
+            }
+        }
+    }
+
+    fn write(&self) -> Value {
+        match self {
+            Self::Url(url) => url.write(),
+            Self::Variant(variant) => variant.write(),
+        }
+    }
 }
 
 impl File {
     fn url(&self) -> &str {
         match self {
             Self::Url(url) | Self::Variant(Variant { url, .. }) => url,
-        }
-    }
-
-    fn to_json(&self) -> Value {
-        match self {
-            Self::Url(url) => json!(url),
-            Self::Variant(Variant { url, headers }) => json!({"url": url, "headers": headers}),
         }
     }
 }
@@ -182,7 +190,7 @@ impl CachePurge {
         let files = self
             .files
             .iter()
-            .map(|file| (file.to_json(), host_of_url(file.url())))
+            .map(|file| (file.write(), host_of_url(file.url())))
             .filter(|(item, _)| seen.insert(item.to_string()))
             .collect();
         let form = |key, noun, unit, items| Form {

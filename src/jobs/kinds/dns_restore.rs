@@ -19,6 +19,7 @@ use crate::jobs::kind::{
     read_params,
 };
 use crate::jobs::records::{Fingerprint, MAX_PAGES, is_named, load_snapshot, read_zone};
+use crate::model::typed::{Typed as _, object};
 use crate::model::{RecordPattern, SnapshotId, Timestamp, ZoneId};
 use crate::run::Run;
 use crate::store::Snapshot;
@@ -39,29 +40,30 @@ pub(in crate::jobs) const KIND: KindInfo = KindInfo {
     fixed: &[],
 };
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct DnsRestore {
-    /// One zone, by name or id.
-    zones: Vec<String>,
-    /// The snapshot's id; the newest one of the zone when absent.
-    #[serde(default)]
-    snapshot: Option<SnapshotId>,
-    /// The newest snapshot taken at or before then, in place of an id.
-    #[serde(default)]
-    taken_before: Option<Timestamp>,
-    /// Only records of these names: full names, or patterns as in `dns.names` of a grant.
-    #[serde(default)]
-    names: Vec<String>,
+object! {
+    #[derive(Debug)]
+    struct DnsRestore {
+        /// One zone, by name or id.
+        zones: Vec<String>,
+        /// The snapshot's id; the newest one of the zone when absent.
+        snapshot: Option<SnapshotId> = default,
+        /// The newest snapshot taken at or before then, in place of an id.
+        taken_before: Option<Timestamp> = default,
+        /// Only records of these names: full names, or patterns as in `dns.names` of a grant.
+        names: Vec<String> = default,
+    }
 }
 
-/// What a plan was made from.
-#[derive(Debug, Deserialize)]
-struct Basis {
-    zone: ZoneId,
-    name: String,
-    /// Fingerprints: before the first batch, and after each.
-    states: Vec<String>,
+object! {
+    stored
+    /// What a plan was made from.
+    #[derive(Debug)]
+    struct Basis {
+        zone: ZoneId,
+        name: String,
+        /// Fingerprints: before the first batch, and after each.
+        states: Vec<String>,
+    }
 }
 
 impl DnsRestore {
@@ -282,7 +284,7 @@ impl JobKind for DnsRestore {
         index: usize,
     ) -> Task<'a, Check> {
         Box::pin(async move {
-            let Ok(Basis { zone, name, states }) = serde_json::from_value(basis.clone()) else {
+            let Ok(Basis { zone, name, states }) = Basis::read(basis.clone()) else {
                 let how = "the plan was made by another version".to_owned();
                 return Ok(Check::Drifted(how));
             };

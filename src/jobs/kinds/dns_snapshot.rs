@@ -3,15 +3,15 @@
 //! Nothing changes upstream. A snapshot has the id of its run and zone, so that taking it again
 //! after a crash puts it in its own place.
 
-use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::zones::{check_zone, find_zones};
+use super::zones::{Zone, check_zone, find_zones};
 use crate::catalog::Method;
 use crate::jobs::hands::{Hands, snapshot_key};
 use crate::jobs::kind::{JobKind, KindInfo, ParamsError, Plan, Sample, Task, Trouble, read_params};
 use crate::jobs::records::{MAX_PAGES, PER_PAGE, load_snapshot, read_page, too_many};
+use crate::model::typed::{Members, Misfit, Typed, object};
 use crate::model::{SnapshotId, ZoneId, hex};
 use crate::run::{NewStep, Stage, Work};
 use crate::store::Snapshot;
@@ -34,26 +34,66 @@ pub(in crate::jobs) const KIND: KindInfo = KindInfo {
     fixed: &[],
 };
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct DnsSnapshot {
-    /// Names, ids or patterns.
-    zones: Vec<String>,
-    /// How many snapshots of each zone this job keeps.
-    #[serde(default)]
-    keep: Option<u32>,
+object! {
+    #[derive(Debug)]
+    struct DnsSnapshot {
+        /// Names, ids or patterns.
+        zones: Vec<String>,
+        /// How many snapshots of each zone this job keeps.
+        keep: Option<u32> = default,
+    }
+}
+
+object! {
+    stored
+    /// The zone that a step is about.
+    #[derive(Debug, Clone)]
+    struct Target {
+        zone: ZoneId,
+        name: String,
+    }
 }
 
 /// A step's work.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug)]
 enum StepWork {
     /// Take the snapshot of a zone.
-    Take { zone: ZoneId, name: String },
+    Take(Target),
     /// Compare what is stored with the digest of what was read.
-    Check { zone: ZoneId, name: String },
+    Check(Target),
     /// Delete the content of snapshots that were given up.
     CleanUp,
+}
+
+impl Typed for StepWork {
+    fn read(value: Value) -> Result<Self, Misfit> {
+        if value == CLEAN_UP {
+            return Ok(Self::CleanUp);
+        }
+        let mut members = Members::of(value, Some(&["take", "check"]))?;
+        if let Some(target) = members.optional("take")? {
+            return Ok(Self::Take(target));
+        }
+        members.required("check").map(Self::Check)
+    }
+
+    fn write(&self) -> Value {
+        match self {
+            Self::Take(target) => json!({"take": target.write()}),
+            Self::Check(target) => json!({"check": target.write()}),
+            Self::CleanUp => Value::from(CLEAN_UP),
+        }
+    }
+}
+
+/// How the work is written that names nothing.
+const CLEAN_UP: &str = "clean_up";
+
+fn target(zone: &Zone) -> Target {
+    Target {
+        zone: zone.id,
+        name: zone.name.clone(),
+    }
 }
 
 impl DnsSnapshot {
@@ -209,7 +249,7 @@ impl JobKind for DnsSnapshot {
             let mut steps: Vec<NewStep> = zones
                 .iter()
                 .map(|zone| {
-                    let work = json!({"take": {"zone": zone.id, "name": zone.name}});
+                    let work = StepWork::Take(target(zone)).write();
                     own(
                         Stage::Apply,
                         work,
@@ -221,10 +261,10 @@ impl JobKind for DnsSnapshot {
             // Of many zones many snapshots are given up at once, and one step deletes some only.
             for _ in 0..=zones.len() / ZONES_PER_CLEAN_UP {
                 let clean_up = "delete the oldest snapshots beyond those to keep".to_owned();
-                steps.push(own(Stage::Apply, json!("clean_up"), 0, clean_up));
+                steps.push(own(Stage::Apply, StepWork::CleanUp.write(), 0, clean_up));
             }
             steps.extend(zones.iter().map(|zone| {
-                let work = json!({"check": {"zone": zone.id, "name": zone.name}});
+                let work = StepWork::Check(target(zone)).write();
                 let summary = format!("read the snapshot of {} back", zone.name);
                 own(Stage::Verify, work, 0, summary)
             }));
@@ -242,12 +282,12 @@ impl JobKind for DnsSnapshot {
 
     fn perform<'a>(&'a self, hands: &'a dyn Hands, work: &'a Value) -> Task<'a, Value> {
         Box::pin(async move {
-            match serde_json::from_value(work.clone()) {
-                Ok(StepWork::Take { zone, name }) => self.take(hands, zone, name).await,
-                Ok(StepWork::Check { zone, name }) => self.check(hands, zone, name).await,
+            match StepWork::read(work.clone()) {
+                Ok(StepWork::Take(Target { zone, name })) => self.take(hands, zone, name).await,
+                Ok(StepWork::Check(Target { zone, name })) => self.check(hands, zone, name).await,
                 Ok(StepWork::CleanUp) => Self::clean_up(hands).await,
-                Err(error) => Err(Trouble::Impossible(format!(
-                    "This version does not know the step {work}: {error}."
+                Err(misfit) => Err(Trouble::Impossible(format!(
+                    "This version does not know the step {work}: {misfit}."
                 ))),
             }
         })

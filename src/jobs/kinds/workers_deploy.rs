@@ -14,7 +14,6 @@ mod health;
 mod live;
 mod params;
 
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::zones::find_zones;
@@ -24,6 +23,7 @@ use crate::jobs::kind::{
     Check, JobKind, KindInfo, Plan, Sample, Task, Then, Trouble, Verified, call_step,
 };
 use crate::jobs::pace::{PurgeUnit, purge_bucket};
+use crate::model::typed::{Typed as _, object, words};
 use crate::model::{ZoneId, hex};
 use crate::run::{NewStep, Run, Stage, Work};
 use crate::workers::marked;
@@ -53,44 +53,48 @@ pub(in crate::jobs) const KIND: KindInfo = KindInfo {
 #[derive(Debug)]
 struct Deploy(Params);
 
-/// What comes once the steps of the plan in force are done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Phase {
-    /// The version that was uploaded is looked up.
-    Find,
-    /// The new version is looked at, until it gets the share of the next step.
-    Watch,
-    /// Caches are purged, as it has all traffic.
-    Purge,
-    /// It is seen that everything is done.
-    Over,
-    /// Nothing.
-    Done,
+words! {
+    /// What comes once the steps of the plan in force are done.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    enum Phase {
+        /// The version that was uploaded is looked up.
+        Find = "find",
+        /// The new version is looked at, until it gets the share of the next step.
+        Watch = "watch",
+        /// Caches are purged, as it has all traffic.
+        Purge = "purge",
+        /// It is seen that everything is done.
+        Over = "over",
+        /// Nothing.
+        Done = "done",
+    }
 }
 
-/// What the run remembers.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Memory {
-    phase: Phase,
-    /// The version that had all traffic before.
-    old: String,
-    /// The version that is to have it.
-    new: Option<String>,
-    /// The step that is, or comes next.
-    at: usize,
-    /// How many looks are left of it.
-    looks: u32,
-    /// Whether nothing has been waited for since it began.
-    is_fresh: bool,
-    /// Deployments made, which their marks count.
-    made: u32,
-    /// The deployment in force before the change that is planned; nothing where an upload is.
-    before: Option<String>,
-    /// Whether the caches were purged while the run was ended badly.
-    is_purged: bool,
-    /// The new version's share of traffic once the steps of the plan are done.
-    share: Option<u8>,
+object! {
+    stored
+    /// What the run remembers.
+    #[derive(Debug, Clone)]
+    struct Memory {
+        phase: Phase,
+        /// The version that had all traffic before.
+        old: String,
+        /// The version that is to have it.
+        new: Option<String> = default,
+        /// The step that is, or comes next.
+        at: usize,
+        /// How many looks are left of it.
+        looks: u32,
+        /// Whether nothing has been waited for since it began.
+        is_fresh: bool,
+        /// Deployments made, which their marks count.
+        made: u32,
+        /// The deployment in force before the change that is planned; nothing where an upload is.
+        before: Option<String> = default,
+        /// Whether the caches were purged while the run was ended badly.
+        is_purged: bool,
+        /// The new version's share of traffic once the steps of the plan are done.
+        share: Option<u8> = default,
+    }
 }
 
 impl Deploy {
@@ -425,7 +429,7 @@ impl Deploy {
         Plan {
             steps,
             // It has texts and numbers only, so it has a JSON form.
-            basis: serde_json::to_value(memory).ok(),
+            basis: Some(memory.write()),
             result: Some(json!({
                 "script": self.0.script,
                 "version": memory.new,
@@ -476,8 +480,8 @@ fn mark(run: &Run, made: u32) -> String {
 }
 
 fn remembered(basis: &Value) -> Result<Memory, Trouble> {
-    serde_json::from_value(basis.clone()).map_err(|error| {
-        Trouble::Impossible(format!("What the run remembers cannot be read: {error}."))
+    Memory::read(basis.clone()).map_err(|misfit| {
+        Trouble::Impossible(format!("What the run remembers cannot be read: {misfit}."))
     })
 }
 

@@ -83,7 +83,7 @@ impl Dice {
         let text: String = ["p", "q"]
             .map(|name| format!("[[principals]]\nname = '{name}'\nkind = 'key'\n"))
             .concat();
-        let mut document: Document = toml::from_str(&text).unwrap();
+        let mut document = Document::from_json(toml::from_str(&text).unwrap()).unwrap();
         document.grants = (0..grants).map(|at| self.grant(at, &themes)).collect();
         Made { document, themes }
     }

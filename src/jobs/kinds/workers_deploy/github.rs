@@ -1,6 +1,5 @@
 //! Bundles that GitHub keeps: assets of releases, and artifacts of workflow runs.
 
-use serde::Deserialize;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
@@ -8,6 +7,7 @@ use crate::config::{is_repository, is_secret_name};
 use crate::jobs::hands::Hands;
 use crate::jobs::kind::{ParamsError, Trouble};
 use crate::jobs::platform::{Probe, Probed};
+use crate::model::typed::object;
 use crate::model::{Secret, WebUrl, hex};
 use crate::workers::only_file;
 
@@ -24,23 +24,21 @@ const DEADLINE_MS: u32 = 10_000;
 /// What the names of secrets that hold a token begin with, so that no other secret is sent to GitHub.
 const TOKENS: &str = "DEPLOY_";
 
-/// Where a bundle is.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct GitHub {
-    /// Owner and name, such as `acme/site`.
-    repository: String,
-    /// The Worker's secret that holds a token with read access to it.
-    token: String,
-    /// The artifact's name; of which workflow run the parameter `run_id` says.
-    #[serde(default)]
-    artifact: Option<String>,
-    /// The asset's name; of which release the parameter `tag` says.
-    #[serde(default)]
-    asset: Option<String>,
-    /// The API of another GitHub.
-    #[serde(default)]
-    api: Option<String>,
+object! {
+    /// Where a bundle is.
+    #[derive(Debug)]
+    pub(super) struct GitHub {
+        /// Owner and name, such as `acme/site`.
+        repository: String,
+        /// The Worker's secret that holds a token with read access to it.
+        token: String,
+        /// The artifact's name; of which workflow run the parameter `run_id` says.
+        artifact: Option<String> = default,
+        /// The asset's name; of which release the parameter `tag` says.
+        asset: Option<String> = default,
+        /// The API of another GitHub.
+        api: Option<String> = default,
+    }
 }
 
 /// Which of them.

@@ -1,11 +1,11 @@
 //! What a deployment is told.
 
-use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::super::zones::check_zone;
 use super::github::GitHub;
 use crate::jobs::kind::{ParamsError, read_params};
+use crate::model::typed::object;
 use crate::model::{AccountId, WebUrl};
 
 /// Most steps of a deployment.
@@ -15,78 +15,64 @@ const MAX_CHECKS: usize = 5;
 /// Most seconds between two steps: a day.
 const MAX_WAIT_SECS: u32 = 86_400;
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Params {
-    /// The account's id.
-    pub(super) account: AccountId,
-    /// The Worker's name.
-    pub(super) script: String,
-    /// The shares of traffic the new version gets one after the other; all of it at once when absent.
-    #[serde(default)]
-    pub(super) steps: Vec<StepParams>,
-    /// Seconds between two looks at how the new version does.
-    #[serde(default)]
-    pub(super) check_every_secs: Option<u32>,
-    /// What is asked, and what must be answered.
-    #[serde(default)]
-    pub(super) health: Vec<HealthParams>,
-    /// Zones whose cache is purged as soon as the new version has all traffic: names or ids.
-    #[serde(default)]
-    pub(super) zones: Vec<String>,
-    /// A version that is there already, in place of a bundle.
-    #[serde(default)]
-    pub(super) version: Option<String>,
-    /// The version that must have all traffic before.
-    #[serde(default)]
-    pub(super) replaces: Option<String>,
-    /// Whether that version is deployed though secrets were changed since, which it then has as they were.
-    #[serde(default)]
-    pub(super) force: bool,
-    /// The key of a bundle that was stored.
-    #[serde(default)]
-    pub(super) bundle: Option<String>,
-    /// Where GitHub keeps the bundle.
-    #[serde(default)]
-    pub(super) github: Option<GitHub>,
-    /// The workflow run whose artifact it is.
-    #[serde(default)]
-    pub(super) run_id: Option<u64>,
-    /// The release whose asset it is.
-    #[serde(default)]
-    pub(super) tag: Option<String>,
-    /// The commit it was built from; what a workflow run brings must be of it.
-    #[serde(default)]
-    pub(super) commit: Option<String>,
-    /// What it brings, for people.
-    #[serde(default)]
-    pub(super) message: Option<String>,
+object! {
+    #[derive(Debug)]
+    pub(super) struct Params {
+        /// The account's id.
+        pub(super) account: AccountId,
+        /// The Worker's name.
+        pub(super) script: String,
+        /// The shares of traffic the new version gets one after the other; all of it at once when absent.
+        pub(super) steps: Vec<StepParams> = default,
+        /// Seconds between two looks at how the new version does.
+        pub(super) check_every_secs: Option<u32> = default,
+        /// What is asked, and what must be answered.
+        pub(super) health: Vec<HealthParams> = default,
+        /// Zones whose cache is purged as soon as the new version has all traffic: names or ids.
+        pub(super) zones: Vec<String> = default,
+        /// A version that is there already, in place of a bundle.
+        pub(super) version: Option<String> = default,
+        /// The version that must have all traffic before.
+        pub(super) replaces: Option<String> = default,
+        /// Whether that version is deployed though secrets were changed since, which it then has as they were.
+        pub(super) force: bool = default,
+        /// The key of a bundle that was stored.
+        pub(super) bundle: Option<String> = default,
+        /// Where GitHub keeps the bundle.
+        pub(super) github: Option<GitHub> = default,
+        /// The workflow run whose artifact it is.
+        pub(super) run_id: Option<u64> = default,
+        /// The release whose asset it is.
+        pub(super) tag: Option<String> = default,
+        /// The commit it was built from; what a workflow run brings must be of it.
+        pub(super) commit: Option<String> = default,
+        /// What it brings, for people.
+        pub(super) message: Option<String> = default,
+    }
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct StepParams {
-    /// The new version's share of traffic.
-    pub(super) percent: u8,
-    /// Seconds until the next step.
-    #[serde(default)]
-    pub(super) wait_secs: u32,
+object! {
+    #[derive(Debug)]
+    pub(super) struct StepParams {
+        /// The new version's share of traffic.
+        pub(super) percent: u8,
+        /// Seconds until the next step.
+        pub(super) wait_secs: u32 = default,
+    }
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct HealthParams {
-    /// Where to ask; the new version answers, whatever its share.
-    pub(super) url: String,
-    /// The status it must answer with: 200 when absent.
-    #[serde(default)]
-    pub(super) status: Option<u16>,
-    /// A text its body must hold.
-    #[serde(default)]
-    pub(super) contains: Option<String>,
-    /// Milliseconds it may take at the most.
-    #[serde(default)]
-    pub(super) max_ms: Option<u32>,
+object! {
+    #[derive(Debug)]
+    pub(super) struct HealthParams {
+        /// Where to ask; the new version answers, whatever its share.
+        pub(super) url: String,
+        /// The status it must answer with: 200 when absent.
+        pub(super) status: Option<u16> = default,
+        /// A text its body must hold.
+        pub(super) contains: Option<String> = default,
+        /// Milliseconds it may take at the most.
+        pub(super) max_ms: Option<u32> = default,
+    }
 }
 
 pub(super) fn wrong(field: impl Into<String>, message: impl Into<String>) -> ParamsError {
