@@ -38,8 +38,8 @@ subscribe("child_process", ({ process: child }) => {
  * - `wrangler`: the file that says what it is bound to, if not this clone's `wrangler.toml`.
  * - `state`: where D1, KV and Durable Objects are kept.
  * - `vars`, `secrets`: bindings on top of the vars of `wrangler.toml`.
- * - `workers`: `[{ name, port, vars }]`; by default one, on a port that nobody has. Further ones are isolates of
- *   their own over the same D1 and KV; queues are consumed by the first.
+ * - `workers`: `[{ name, port, out, vars }]`; by default one, on a port that nobody has. Further ones are isolates of
+ *   their own, and may be of another build, over the same D1 and KV; queues are consumed by the first.
  * - `entry`: false serves the bundle as it is, without the local triggers of `local-entry.mjs`.
  * - `egress`: `"any"`; `"guarded"`, which refuses and logs whatever is not sent to the loopback address; or a
  *   function that answers every request the Worker sends.
@@ -51,13 +51,11 @@ export class Workers {
   logs = [];
   #options;
   #miniflare;
-  #ports;
+  #ports = [];
 
   static async start(options) {
     const workers = new Workers();
     workers.#options = { wrangler: at("wrangler.toml"), workers: [{}], entry: true, egress: "any", extra: [], ...options };
-    // Where none is given workerd takes one that is free: one looked for before could be taken meanwhile.
-    workers.#ports = workers.#options.workers.map(({ port }) => port ?? 0);
     await workers.#launch();
     return workers;
   }
@@ -109,6 +107,8 @@ export class Workers {
   async #launch() {
     const { Miniflare, convertV4MiniflareOptions, Log, LogLevel } = await import("miniflare");
     const { state, onLog, onRestart } = this.#options;
+    // Where none is given workerd takes one that is free, and keeps it: one looked for before could be taken meanwhile.
+    this.#ports = this.#options.workers.map(({ port }, index) => this.#ports[index] ?? port ?? 0);
     await mkdir(state, { recursive: true });
     const options = convertV4MiniflareOptions({
       host: HOST,
@@ -140,7 +140,6 @@ export class Workers {
         if (error.code === "ERR_ADDRESS_IN_USE") throw new Failure(`Port ${this.#ports.join(" or ")} is in use.`);
         throw error;
       }
-      // A port that workerd chose is kept, so that it comes back where it was.
       const urls = await Promise.all(this.#names.map((name) => this.#miniflare.unsafeGetDirectURL(name)));
       this.#ports = urls.map(({ port }) => Number(port));
     });
@@ -149,19 +148,19 @@ export class Workers {
   async #workers() {
     const { out, wrangler, workers, entry, egress, extra, vars, secrets } = this.#options;
     const { options, vars: configured } = await configuration(wrangler);
-    const modules = [
-      { type: "ESModule", path: path.join(out, "index.js") },
-      { type: "CompiledWasm", path: path.join(out, "index_bg.wasm") },
+    const bundle = (folder) => [
+      ...(entry ? [{ type: "ESModule", path: path.join(folder, LOCAL_ENTRY_NAME), contents: LOCAL_ENTRY }] : []),
+      { type: "ESModule", path: path.join(folder, "index.js") },
+      { type: "CompiledWasm", path: path.join(folder, "index_bg.wasm") },
     ];
-    if (entry) modules.unshift({ type: "ESModule", path: path.join(out, LOCAL_ENTRY_NAME), contents: LOCAL_ENTRY });
     const own = workers.map((worker, index) => {
       const name = this.#names[index];
       const { queueConsumers, modulesRules, cronTriggers, durableObjects, ...rest } = options;
       return {
         ...rest,
         name,
-        modules,
-        modulesRoot: out,
+        modules: bundle(worker.out ?? out),
+        modulesRoot: worker.out ?? out,
         compatibilityFlags: [...(options.compatibilityFlags ?? []), ...(entry ? ["service_binding_extra_handlers"] : [])],
         bindings: { ...configured, ...vars, ...worker.vars, ...secrets },
         queueConsumers: index === 0 ? queueConsumers : {},

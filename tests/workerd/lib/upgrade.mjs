@@ -1,5 +1,5 @@
-// The version before on the schema of this one: this version makes state, the version before works on it, this one
-// goes on from there. So a deployment can be taken back, and both may run for the minutes that a deployment takes.
+// The version before on the schema of this one: this version makes state, the version before works on it, both work on
+// it at once, and this one goes on from there. So a deployment can be taken back, and may take its time.
 
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
@@ -58,6 +58,7 @@ function document({ issuer, cron, tag = "first" }) {
     jobs: [
       { name: "every-day", kind: "cache.purge", schedule: cron, params: { zones: ["example.com"], files: ["https://www.example.com/every-day"] } },
       { name: "purge", kind: "cache.purge", params: { zones: ["example.net"], files: [`https://www.example.net/${tag}`] } },
+      { name: "purge-both", kind: "cache.purge", params: { zones: ["example.net"], files: ["https://www.example.net/both"] } },
       { name: "snapshot", kind: "dns.snapshot", params: { zones: ["example.com"] } },
       { name: "restore", kind: "dns.restore", params: { zones: ["example.com"] } },
     ].map((job) => ({ run_as: "nightly", ...job })),
@@ -95,7 +96,9 @@ class Upgrade {
     const { out, wrangler } = this.previous;
     await this.zk.restart({ out, wrangler });
     await this.#now("the version before, on that state", () => this.#before());
-    await this.zk.restart({ out: at(RELEASE.out), wrangler: at("wrangler.toml") });
+    await this.zk.restart({ out: at(RELEASE.out), wrangler: at("wrangler.toml"), workers: [{}, { out }] });
+    await this.#now("both at once, as while it is deployed", () => this.#both());
+    await this.zk.restart({ workers: [{}] });
     await this.#now("this version again", () => this.#after());
   }
 
@@ -153,6 +156,7 @@ class Upgrade {
       const difference = await this.#api("GET", `/snapshots/${this.snapshot}/difference?to=now`);
       assert.deepEqual([difference.created, difference.deleted], [1, 0]);
       this.second = await this.#snapshot();
+      this.records = await recordsOf(zk, COM);
     });
     await this.#prove("It applies a configuration", async () => {
       const changed = document({ issuer: this.issuer, cron: this.schedule.cron, tag: "second" });
@@ -162,6 +166,34 @@ class Upgrade {
       this.interrupted = await this.#begin();
     });
     await this.#prove("The job with a schedule runs at its instant", () => this.#scheduled(this.schedule.next, 1));
+  }
+
+  async #both() {
+    const { zk } = this;
+    const [present, before] = [{ worker: 0 }, { worker: 1 }];
+    await this.#prove("Both say they are ready", async () => {
+      for (const which of [present, before]) await this.#ready(which);
+    });
+    let minted;
+    await this.#prove("Each takes keys that the other minted, and both write to the same zone", async () => {
+      minted = await this.#api("POST", "/principals/acme-bot/keys", {}, before);
+      await Promise.all([
+        this.#challenge("both-present", { ...present, key: minted.key }),
+        this.#challenge("both-before", { ...before, key: this.key }),
+      ]);
+    });
+    await this.#prove("A key that one revokes is refused by the other within seconds", async () => {
+      await this.#api("DELETE", `/principals/acme-bot/keys/${minted.id}`, undefined, before);
+      const answer = () => zk.cf("GET", RECORDS, undefined, { ...present, key: minted.key });
+      await until(async () => (await answer()).status === 401, { withinMs: 8_000, what: "the end of the key" });
+    });
+    await this.#prove("A run that both take up at once is carried out once", async () => {
+      const id = await this.#begin("purge-both");
+      await this.#tick(this.clock + HOUR);
+      await Promise.all([present, before].map((which) => zk.deliver(RUNS, [{ body: id }], which)));
+      const run = await ended(zk, id);
+      assert.equal(run.state, "succeeded", run.reason);
+    });
   }
 
   async #after() {
@@ -185,11 +217,10 @@ class Upgrade {
     await this.#prove("Both snapshots are listed, and the zone is restored from the one before", async () => {
       const ids = (await this.#api("GET", "/snapshots?zone=example.com")).map(({ id }) => id);
       assert.deepEqual(ids.sort(), [this.snapshot, this.second].sort());
-      const records = await recordsOf(zk, COM);
       await disturb(zk);
       const run = await ended(zk, await start(zk, "restore", { params: { snapshot: this.second } }));
       assert.equal(run.state, "succeeded", run.reason);
-      assertSame(await recordsOf(zk, COM), records);
+      assertSame(await recordsOf(zk, COM), this.records);
     });
     await this.#prove("The key still works", () => this.#challenge("after"));
     await this.#prove("The audit log goes on: every write once, in one order, none without an outcome", async () => {
@@ -200,7 +231,7 @@ class Upgrade {
     await this.#prove("Nothing was sent to the API twice", async () => {
       const isPurge = ({ status, path }) => status === 200 && path.endsWith("/purge_cache");
       const sent = (await purges(zk, 0, isPurge)).map(({ files }) => files[0].split("/").at(-1));
-      assert.deepEqual(sent.sort(), ["every-day", "every-day", "first", "first", "second"]);
+      assert.deepEqual(sent.sort(), ["both", "every-day", "every-day", "first", "first", "second"]);
     });
   }
 
@@ -228,14 +259,14 @@ class Upgrade {
     this.say(`  ${sentence}.`);
   }
 
-  async #api(method, path, body) {
-    const answer = await this.zk.api(method, path, body);
+  async #api(method, path, body, options) {
+    const answer = await this.zk.api(method, path, body, options);
     assert.ok(answer.success, `${method} ${path}: ${answer.status} ${answer.text}`);
     return answer.result;
   }
 
-  async #ready() {
-    const answer = await this.zk.request("GET", "/readyz", undefined, { key: null });
+  async #ready(which) {
+    const answer = await this.zk.request("GET", "/readyz", undefined, { ...which, key: null });
     assert.equal(answer.status, 200, answer.text);
   }
 
@@ -244,9 +275,9 @@ class Upgrade {
     await this.zk.tick(this.clock);
   }
 
-  /** Creates a record with the key. */
-  async #challenge(label) {
-    const answer = await this.zk.cf("POST", RECORDS, challenge(label), { key: this.key });
+  /** Creates a record, by the key unless `options` name another. */
+  async #challenge(label, options) {
+    const answer = await this.zk.cf("POST", RECORDS, challenge(label), { key: this.key, ...options });
     assert.equal(answer.status, 200, answer.text);
     this.challenges.push(challenge(label).name);
   }
@@ -266,9 +297,9 @@ class Upgrade {
   }
 
   /** A run whose first call was cut off before it reached the API, so that it waits. */
-  async #begin() {
+  async #begin(job = "purge") {
     await this.zk.sim.faults([{ match: { path: PURGE }, times: 1, action: { reset: "before" } }]);
-    const id = await start(this.zk, "purge");
+    const id = await start(this.zk, job);
     await waiting(this.zk, id);
     return id;
   }
