@@ -1,4 +1,5 @@
 // `npm run bench`: what a call through the gateway costs, beside a bare JavaScript pass-through in the same workerd.
+// `npm run bench -- calls starts policy` names the parts to be run; without names it is all of them.
 //
 // Ratios come from interleaved rounds whose order is reversed each time, given as median and spread.
 // Numbers of one machine at one time: they are compared with each other, never with a limit.
@@ -10,7 +11,7 @@ import { fileURLToPath } from "node:url";
 import { Api } from "./lib/api.mjs";
 import { RELEASE, SIMULATOR_RELEASE, buildAll, buildSimulator, kilobytes } from "./lib/build.mjs";
 import { cpuMs, load, median, quantile, requestBytes } from "./lib/load.mjs";
-import { Workers, freePort } from "./lib/local.mjs";
+import { Workers } from "./lib/local.mjs";
 import { ROOT, at } from "./lib/paths.mjs";
 import { policyInWasm } from "./lib/policy-wasm.mjs";
 import { run } from "./lib/processes.mjs";
@@ -34,20 +35,23 @@ export default {
 
 const HELLO = `export default { fetch() { return new Response("hello"); } };`;
 
-async function bench() {
+const PARTS = ["calls", "starts", "policy"];
+
+async function bench(parts) {
   const { release } = await buildAll({ variants: [RELEASE], simulator: false });
   await buildSimulator({ release: true });
   const folder = await mkdtemp(path.join(os.tmpdir(), "zonekeeper-bench-"));
-  const simulator = await startSimulator({ binary: SIMULATOR_RELEASE, port: await freePort() });
+  const simulator = await startSimulator({ binary: SIMULATOR_RELEASE });
   try {
     row("what", "bare", "zonekeeper", "ratio (spread)", "reach");
-    await calls({ folder, simulator });
-    await starts({ folder, simulator });
+    if (parts.has("calls")) await calls({ folder, simulator });
+    if (parts.has("starts")) await starts({ folder, simulator });
     row("release wasm", "", `${kilobytes(release.raw)}, ${kilobytes(release.gzipped)} gz`, "", "≤ 700 KB gz");
   } finally {
     await simulator.stop();
     await rm(folder, { recursive: true, force: true });
   }
+  if (!parts.has("policy")) return;
   process.stdout.write("\nresolve and decide in wasm (≤ 4 µs, ≤ 1.5 times 100 grants; compile ≤ 20 ms)\n");
   process.stdout.write(await policyInWasm());
   process.stdout.write("\nresolve and decide, natively (≤ 1.5 µs)\n");
@@ -56,7 +60,6 @@ async function bench() {
 
 /** Throughput, CPU, added latency and rows, with both Workers in one workerd. */
 async function calls({ folder, simulator }) {
-  const barePort = await freePort();
   const workers = await Workers.start({
     ...worker({ folder: path.join(folder, "calls"), simulator }),
     entry: false,
@@ -67,7 +70,7 @@ async function calls({ folder, simulator }) {
         modules: true,
         script: BARE,
         bindings: { UPSTREAM_ORIGIN: simulator.url },
-        unsafeDirectSockets: [{ host: "127.0.0.1", port: barePort }],
+        unsafeDirectSockets: [{ host: "127.0.0.1", port: 0 }],
       },
     ],
   });
@@ -77,7 +80,7 @@ async function calls({ folder, simulator }) {
     const key = await mint(api);
     const zone = simulator.state.zones.find(({ name }) => name === "example.com").id;
     const subjects = {
-      bare: { base: `http://127.0.0.1:${barePort}`, token: simulator.state.token },
+      bare: { base: (await workers.miniflare.unsafeGetDirectURL("bare")).origin, token: simulator.state.token },
       zonekeeper: { base: workers.url, token: key },
     };
     const records = `/client/v4/zones/${zone}/dns_records`;
@@ -311,5 +314,8 @@ function row(what, bare, ours, ratio, reach) {
 await main(async () => {
   await enter(fileURLToPath(import.meta.url));
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => process.exit(130));
-  await bench();
+  const named = process.argv.slice(2);
+  const unknown = named.find((part) => !PARTS.includes(part));
+  if (unknown) throw new Failure(`npm run bench knows ${PARTS.join(", ")}, not ${unknown}.`);
+  await bench(new Set(named.length > 0 ? named : PARTS));
 });

@@ -35,10 +35,11 @@ subscribe("child_process", ({ process: child }) => {
  * One workerd with one or more Workers over the same store.
  *
  * - `out`: the directory of the build.
+ * - `wrangler`: the file that says what it is bound to, if not this clone's `wrangler.toml`.
  * - `state`: where D1, KV and Durable Objects are kept.
  * - `vars`, `secrets`: bindings on top of the vars of `wrangler.toml`.
- * - `workers`: `[{ name, port, vars }]`; by default one. Further ones are isolates of their own over
- *   the same D1 and KV; queues are consumed by the first.
+ * - `workers`: `[{ name, port, out, vars }]`; by default one, on a port that nobody has. Further ones are isolates of
+ *   their own, and may be of another build, over the same D1 and KV; queues are consumed by the first.
  * - `entry`: false serves the bundle as it is, without the local triggers of `local-entry.mjs`.
  * - `egress`: `"any"`; `"guarded"`, which refuses and logs whatever is not sent to the loopback address; or a
  *   function that answers every request the Worker sends.
@@ -50,14 +51,11 @@ export class Workers {
   logs = [];
   #options;
   #miniflare;
-  #ports;
+  #ports = [];
 
   static async start(options) {
     const workers = new Workers();
-    workers.#options = { workers: [{}], entry: true, egress: "any", extra: [], ...options };
-    workers.#ports = await Promise.all(
-      workers.#options.workers.map(async ({ port }) => port ?? (await freePort())),
-    );
+    workers.#options = { wrangler: at("wrangler.toml"), workers: [{}], entry: true, egress: "any", extra: [], ...options };
     await workers.#launch();
     return workers;
   }
@@ -69,6 +67,10 @@ export class Workers {
 
   get url() {
     return this.urls[0];
+  }
+
+  get #names() {
+    return this.#options.workers.map(({ name }, index) => name ?? (index === 0 ? "zonekeeper" : `zonekeeper-${index + 1}`));
   }
 
   /** Process id of the running workerd. */
@@ -105,6 +107,8 @@ export class Workers {
   async #launch() {
     const { Miniflare, convertV4MiniflareOptions, Log, LogLevel } = await import("miniflare");
     const { state, onLog, onRestart } = this.#options;
+    // Where none is given workerd takes one that is free, and keeps it: one looked for before could be taken meanwhile.
+    this.#ports = this.#options.workers.map(({ port }, index) => this.#ports[index] ?? port ?? 0);
     await mkdir(state, { recursive: true });
     const options = convertV4MiniflareOptions({
       host: HOST,
@@ -136,29 +140,31 @@ export class Workers {
         if (error.code === "ERR_ADDRESS_IN_USE") throw new Failure(`Port ${this.#ports.join(" or ")} is in use.`);
         throw error;
       }
+      const urls = await Promise.all(this.#names.map((name) => this.#miniflare.unsafeGetDirectURL(name)));
+      this.#ports = urls.map(({ port }) => Number(port));
     });
   }
 
   async #workers() {
-    const { out, workers, entry, egress, extra, vars, secrets } = this.#options;
-    const { options, vars: configured } = await configuration();
-    const modules = [
-      { type: "ESModule", path: path.join(out, "index.js") },
-      { type: "CompiledWasm", path: path.join(out, "index_bg.wasm") },
+    const { out, wrangler, workers, entry, egress, extra, vars, secrets } = this.#options;
+    const { options, vars: configured } = await configuration(wrangler);
+    const bundle = (folder) => [
+      ...(entry ? [{ type: "ESModule", path: path.join(folder, LOCAL_ENTRY_NAME), contents: LOCAL_ENTRY }] : []),
+      { type: "ESModule", path: path.join(folder, "index.js") },
+      { type: "CompiledWasm", path: path.join(folder, "index_bg.wasm") },
     ];
-    if (entry) modules.unshift({ type: "ESModule", path: path.join(out, LOCAL_ENTRY_NAME), contents: LOCAL_ENTRY });
     const own = workers.map((worker, index) => {
-      const name = worker.name ?? (index === 0 ? "zonekeeper" : `zonekeeper-${index + 1}`);
+      const name = this.#names[index];
       const { queueConsumers, modulesRules, cronTriggers, durableObjects, ...rest } = options;
       return {
         ...rest,
         name,
-        modules,
-        modulesRoot: out,
+        modules: bundle(worker.out ?? out),
+        modulesRoot: worker.out ?? out,
         compatibilityFlags: [...(options.compatibilityFlags ?? []), ...(entry ? ["service_binding_extra_handlers"] : [])],
         bindings: { ...configured, ...vars, ...worker.vars, ...secrets },
         queueConsumers: index === 0 ? queueConsumers : {},
-        durableObjects: index === 0 ? durableObjects : elsewhere(durableObjects, workers[0].name ?? "zonekeeper"),
+        durableObjects: index === 0 ? durableObjects : elsewhere(durableObjects, this.#names[0]),
         serviceBindings: { ...options.serviceBindings, ...(entry ? { LOCAL_SELF: name } : {}) },
         unsafeDirectSockets: [{ host: HOST, port: this.#ports[index] }],
         ...outbound(egress),
@@ -197,8 +203,7 @@ export default {
 `;
 
 // Reading wrangler.toml through wrangler takes over a second, so the outcome is kept by its hash.
-async function configuration() {
-  const file = at("wrangler.toml");
+async function configuration(file) {
   const key = createHash("sha256")
     .update(await readFile(file))
     .update(await readFile(at("package-lock.json")))

@@ -4,24 +4,33 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { own } from "./processes.mjs";
 import { Failure } from "./report.mjs";
 
-/** Starts the simulator's binary on `port` and waits until it answers. */
-export async function startSimulator({ binary, port, onLine }) {
-  const url = `http://127.0.0.1:${port}`;
-  const process = own(binary, [], { env: { SIMULATOR_PORT: String(port) }, onLine });
-  const deadline = Date.now() + 15_000;
-  for (;;) {
-    if (!process.alive()) throw new Failure(`The simulator ended at once:\n${process.tail()}`);
-    try {
-      const answer = await fetch(`${url}/__sim/state`, { signal: AbortSignal.timeout(1_000) });
-      if (answer.ok) return { url, process, state: await answer.json(), stop: () => process.stop() };
-    } catch {
-      // Not listening yet.
-    }
-    if (Date.now() > deadline) {
-      await process.stop("SIGKILL");
-      throw new Failure(`The simulator did not answer on ${url} within 15 seconds.`);
-    }
-    await sleep(20);
+const WITHIN_MS = 15_000;
+
+/** Starts the simulator's binary on `port`, by default one that nobody has, and waits until it answers. */
+export async function startSimulator({ binary, port = 0, onLine }) {
+  let process;
+  const listening = new Promise((resolve) => {
+    process = own(binary, [], {
+      env: { SIMULATOR_PORT: String(port) },
+      onLine: (line) => {
+        const [, url] = /^listening on (http:\S+)$/.exec(line) ?? [];
+        if (url) resolve(url);
+        onLine?.(line);
+      },
+    });
+  });
+  const late = new AbortController();
+  const url = await Promise.race([listening, process.ended.then(() => undefined), sleep(WITHIN_MS, null, { signal: late.signal })]);
+  late.abort();
+  if (url === undefined) throw new Failure(`The simulator ended at once:\n${process.tail()}`);
+  try {
+    if (url === null) throw new Error("it is not listening");
+    const answer = await fetch(`${url}/__sim/state`, { signal: AbortSignal.timeout(WITHIN_MS) });
+    if (!answer.ok) throw new Error(`its state was answered ${answer.status}`);
+    return { url, process, state: await answer.json(), stop: () => process.stop() };
+  } catch (error) {
+    await process.stop("SIGKILL");
+    throw new Failure(`The simulator did not answer within ${WITHIN_MS / 1000} seconds: ${error.message}.`);
   }
 }
 

@@ -118,6 +118,9 @@ mod tests {
                     ["CREATE ", "INSERT ", "ALTER "].iter().any(begins),
                     "{statement}"
                 );
+                // The version before reads and writes what it knows by its name.
+                let is_column_added = statement.contains(" ADD COLUMN ");
+                assert!(!begins(&"ALTER ") || is_column_added, "{statement}");
             }
         }
         assert_eq!(statements(MIGRATIONS[0].sql).count(), 10);

@@ -81,6 +81,7 @@ export function waiting(zk, id) {
 /** What happened to a run, in sentences. */
 export async function eventsOf(zk, id) {
   const answer = await zk.api("GET", `/runs/${id}/events?limit=500`);
+  assert.equal(answer.status, 200, answer.text);
   return answer.json.result.map(({ message }) => message);
 }
 

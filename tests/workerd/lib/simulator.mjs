@@ -2,7 +2,6 @@
 
 import { startSimulator } from "../../../scripts/lib/simulator.mjs";
 import { SIMULATOR } from "../../../scripts/lib/build.mjs";
-import { freePort } from "../../../scripts/lib/local.mjs";
 import { send } from "./http.mjs";
 
 export class Simulator {
@@ -10,7 +9,7 @@ export class Simulator {
 
   static async start({ binary = SIMULATOR } = {}) {
     const simulator = new Simulator();
-    simulator.#started = await startSimulator({ binary, port: await freePort() });
+    simulator.#started = await startSimulator({ binary });
     return simulator;
   }
 
