@@ -9,6 +9,7 @@
 //! `upload → find → (deploy → watch)… → purge → over`; from the first deployment on, a bad end goes by way of
 //! [`Deploy::undo`].
 
+mod error_rate;
 mod github;
 mod health;
 mod live;
@@ -19,7 +20,7 @@ use serde_json::{Value, json};
 
 use super::zones::find_zones;
 use crate::catalog::Method;
-use crate::jobs::hands::{Hands, blob_of_digest};
+use crate::jobs::hands::{GRAPHQL, Hands, blob_of_digest};
 use crate::jobs::kind::{
     Check, JobKind, KindInfo, Plan, Sample, Task, Then, Trouble, Verified, call_step,
 };
@@ -44,7 +45,7 @@ pub(in crate::jobs) const KIND: KindInfo = KindInfo {
     max_attempts: 6,
     stops_at_refusal: true,
     repeats_unknown: false,
-    // What Cloudflare has, every address three times, and the rows.
+    // What Cloudflare has, every address three times, what its analytics say, and the rows.
     subrequests: 30,
     // It says where a token is sent.
     fixed: &["github"],
@@ -227,6 +228,13 @@ impl Deploy {
         for zone in find_zones(hands, &self.0.zones).await? {
             samples.extend(self.samples(zone.id, &zone.name));
         }
+        if self.0.error_rate.is_some() {
+            samples.push(Sample {
+                method: Method::Post,
+                path: GRAPHQL.to_owned(),
+                body: Some(error_rate::question(&self.0, hands.now(), hands.now())),
+            });
+        }
         for sample in &samples {
             if let Some(why) = hands.why_not(sample).await? {
                 return Err(Trouble::Impossible(why));
@@ -314,6 +322,7 @@ impl Deploy {
         let percent = self.step(memory.at).map_or(0, |step| step.percent);
         if !memory.is_fresh || run.hurry {
             health::look(hands, &self.0.health, &self.0.script, &new).await?;
+            error_rate::look(hands, &self.0, &deployment, (&memory.old, &new)).await?;
             memory.looks = memory.looks.saturating_sub(1);
         }
         if run.hurry || memory.looks == 0 {

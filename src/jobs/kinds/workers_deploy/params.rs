@@ -31,6 +31,9 @@ pub(super) struct Params {
     /// What is asked, and what must be answered.
     #[serde(default)]
     pub(super) health: Vec<HealthParams>,
+    /// How much more often than the version before the new one may fail.
+    #[serde(default)]
+    pub(super) error_rate: Option<ErrorRateParams>,
     /// Zones whose cache is purged as soon as the new version has all traffic: names or ids.
     #[serde(default)]
     pub(super) zones: Vec<String>,
@@ -89,6 +92,17 @@ pub(super) struct HealthParams {
     pub(super) max_ms: Option<u32>,
 }
 
+/// Bounds of the error rate that Cloudflare's analytics show.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ErrorRateParams {
+    /// Percent points by which it may be above that of the version before.
+    pub(super) max_percent_points: f64,
+    /// Requests that the new version must have had before it is judged: 50 when absent.
+    #[serde(default)]
+    pub(super) min_requests: Option<u32>,
+}
+
 pub(super) fn wrong(field: impl Into<String>, message: impl Into<String>) -> ParamsError {
     ParamsError {
         field: field.into(),
@@ -120,12 +134,14 @@ pub(super) fn parse(params: &Map<String, Value>) -> Result<Params, ParamsError> 
         return Err(wrong("check_every_secs", "it must be from 10 to 3600"));
     }
     if !read.health.is_empty() && read.steps.len() < 2 {
-        let message = "there is one step only, so nothing would be looked at: begin with a smaller share, such as 0";
-        return Err(wrong("health", message));
+        return Err(wrong("health", ONE_STEP));
     }
     if read.health.len() > MAX_CHECKS {
         let message = format!("at most {MAX_CHECKS} addresses are asked");
         return Err(wrong("health", message));
+    }
+    if let Some(rate) = &read.error_rate {
+        error_rate(rate, read.steps.len())?;
     }
     for (index, health) in read.health.iter().enumerate() {
         let at = |field: &str| format!("health[{index}].{field}");
@@ -174,6 +190,24 @@ pub(super) fn parse(params: &Map<String, Value>) -> Result<Params, ParamsError> 
         return Err(wrong("bundle", "it is no key of a stored bundle"));
     }
     Ok(read)
+}
+
+/// Why a deployment of one step takes no checks.
+const ONE_STEP: &str =
+    "there is one step only, so nothing would be looked at: begin with a smaller share, such as 0";
+
+fn error_rate(rate: &ErrorRateParams, steps: usize) -> Result<(), ParamsError> {
+    if steps < 2 {
+        return Err(wrong("error_rate", ONE_STEP));
+    }
+    if !(0.0..=100.0).contains(&rate.max_percent_points) {
+        let message = "it must be from 0 to 100";
+        return Err(wrong("error_rate.max_percent_points", message));
+    }
+    if rate.min_requests == Some(0) {
+        return Err(wrong("error_rate.min_requests", "it must be at least 1"));
+    }
+    Ok(())
 }
 
 /// Where bundles are kept, by the SHA-256 of what they hold.
@@ -290,6 +324,36 @@ mod tests {
             let error = error(|params| params[field] = value.clone());
             assert!(error.starts_with(field), "{field} {value}: {error}");
         }
+        for (rate, field) in [
+            (json!({}), "error_rate: "),
+            (
+                json!({"max_percent_points": -1}),
+                "error_rate.max_percent_points: ",
+            ),
+            (
+                json!({"max_percent_points": 100.5}),
+                "error_rate.max_percent_points: ",
+            ),
+            (
+                json!({"max_percent_points": 1, "min_requests": 0}),
+                "error_rate.min_requests: ",
+            ),
+            (json!({"max": 1}), "error_rate.max: "),
+        ] {
+            let error = error(|params| params["error_rate"] = rate);
+            assert!(error.starts_with(field), "{field} {error}");
+        }
+        let rate = json!({"max_percent_points": 0.5, "min_requests": 10});
+        assert_eq!(error(|params| params["error_rate"] = rate.clone()), "");
+        let at_once = error(|params| {
+            params["error_rate"] = rate.clone();
+            params["health"] = json!([]);
+            params["steps"] = json!([]);
+        });
+        assert!(
+            at_once.starts_with("error_rate: there is one step"),
+            "{at_once}"
+        );
         let health = |health: Value| error(|params| params["health"] = json!([health]));
         assert!(health(json!({"url": "www"})).starts_with("health[0].url: "));
         let url = "https://www.example.com/";
