@@ -446,6 +446,9 @@ fn what_github_keeps_is_refused_where_anything_about_it_is_wrong() {
     assert!(reason.contains("not the commit that was named"), "{reason}");
     let reason = refused(&usual, json!({}));
     assert!(reason.contains("no parameter `run_id`"), "{reason}");
+    let named = json!({"run_id": 812, "sha256": "0".repeat(64)});
+    let reason = refused(&usual, named);
+    assert!(reason.contains("not the one that was named"), "{reason}");
     let other_digest = |harness: &Harness| {
         put(
             harness,

@@ -20,7 +20,7 @@ use crate::gateway::{Acting, ActingBody, Carried, Gateway};
 use crate::model::{RunId, Secret, SnapshotId, Timestamp, ZoneId, hex};
 use crate::run::Run;
 use crate::store::{Database, Hold, Snapshot, StoreError};
-use crate::upstream::{Envelope, Outcome};
+use crate::upstream::{BUFFERED_ANSWER_CAP, Envelope, Outcome};
 
 /// Milliseconds Cloudflare refuses everything for once its limit is passed
 /// (<https://developers.cloudflare.com/fundamentals/api/reference/limits/>).
@@ -48,6 +48,10 @@ pub trait Reads {
     /// through only. `body` is a GraphQL query with its variables. Gives the answer's `data`; an answer
     /// with errors is a reason to ask again.
     fn query(&self, body: String) -> Task<'_, Value>;
+
+    /// Reads what comes without an envelope, at most [`BUFFERED_ANSWER_CAP`] bytes of it; `None` where
+    /// Cloudflare has nothing there.
+    fn bytes(&self, target: String) -> Task<'_, Option<Vec<u8>>>;
 
     /// Whether a list that was read showed some records only, as the principal may not see all.
     fn saw_part(&self) -> bool;
@@ -280,6 +284,15 @@ impl<'a, D: Database, P: Platform> Reader<'a, D, P> {
         envelope.ok_or_else(|| self.trouble(target, &heard))
     }
 
+    async fn bytes_through(&self, target: &str) -> Result<Option<Vec<u8>>, Trouble> {
+        let mut heard = self.ask(target, None).await?;
+        match heard.outcome {
+            Outcome::Refused if heard.status == StatusCode::NOT_FOUND => Ok(None),
+            Outcome::Confirmed if heard.body.is_some() => Ok(heard.body.take()),
+            _ => Err(self.trouble(target, &heard)),
+        }
+    }
+
     async fn query_through(&self, body: &str) -> Result<Value, Trouble> {
         let heard = self.ask(GRAPHQL, Some(body)).await?;
         let answer = heard.confirmed().map(serde_json::from_slice::<Value>);
@@ -315,6 +328,9 @@ impl<'a, D: Database, P: Platform> Reader<'a, D, P> {
                 let errors = envelope.map_or_else(String::new, |all| all.describe_errors());
                 Trouble::Impossible(failed(&format!("Cloudflare answered {status}: {errors}.")))
             }
+            Outcome::Confirmed if heard.body.is_none() => Trouble::Again(failed(&format!(
+                "the answer broke off or is larger than {BUFFERED_ANSWER_CAP} bytes."
+            ))),
             _ => Trouble::Again(failed(&format!(
                 "the answer ({status}) was not one of the API's."
             ))),
@@ -341,6 +357,10 @@ impl<D: Database, P: Platform> Reads for Reader<'_, D, P> {
 
     fn read(&self, target: String) -> Task<'_, Envelope> {
         Box::pin(async move { self.read_through(&target).await })
+    }
+
+    fn bytes(&self, target: String) -> Task<'_, Option<Vec<u8>>> {
+        Box::pin(async move { self.bytes_through(&target).await })
     }
 
     fn query(&self, body: String) -> Task<'_, Value> {
@@ -370,6 +390,10 @@ impl<D: Database, P: Platform> Reads for Desk<'_, D, P> {
 
     fn read(&self, target: String) -> Task<'_, Envelope> {
         self.reader.read(target)
+    }
+
+    fn bytes(&self, target: String) -> Task<'_, Option<Vec<u8>>> {
+        self.reader.bytes(target)
     }
 
     fn query(&self, body: String) -> Task<'_, Value> {

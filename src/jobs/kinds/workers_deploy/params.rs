@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 use super::super::zones::check_zone;
 use super::github::GitHub;
+use super::sources::{self, Kv, R2, is_sha256};
 use crate::jobs::kind::{ParamsError, read_params};
 use crate::model::{AccountId, WebUrl};
 
@@ -52,6 +53,18 @@ pub(super) struct Params {
     /// Where GitHub keeps the bundle.
     #[serde(default)]
     pub(super) github: Option<GitHub>,
+    /// The KV namespace that has the bundle.
+    #[serde(default)]
+    pub(super) kv: Option<Kv>,
+    /// The R2 bucket that has the bundle.
+    #[serde(default)]
+    pub(super) r2: Option<R2>,
+    /// Its key there, unless that stands beside the namespace or bucket.
+    #[serde(default)]
+    pub(super) key: Option<String>,
+    /// The SHA-256 of the bundle, in hex.
+    #[serde(default)]
+    pub(super) sha256: Option<String>,
     /// The workflow run whose artifact it is.
     #[serde(default)]
     pub(super) run_id: Option<u64>,
@@ -176,16 +189,8 @@ pub(super) fn parse(params: &Map<String, Value>) -> Result<Params, ParamsError> 
             "there is a version as well: only one of them is deployed",
         ));
     }
-    if let Some(github) = &read.github {
-        github.check()?;
-    }
-    let is_key = |key: &String| {
-        let digest = key.strip_prefix(BUNDLES).unwrap_or_default();
-        digest.len() == 64
-            && digest
-                .chars()
-                .all(|c| c.is_ascii_digit() || ('a'..='f').contains(&c))
-    };
+    sources::check(&read)?;
+    let is_key = |key: &String| key.strip_prefix(BUNDLES).is_some_and(is_sha256);
     if !read.bundle.as_ref().is_none_or(is_key) {
         return Err(wrong("bundle", "it is no key of a stored bundle"));
     }
@@ -324,6 +329,14 @@ mod tests {
             let error = error(|params| params[field] = value.clone());
             assert!(error.starts_with(field), "{field} {value}: {error}");
         }
+        let health = |health: Value| error(|params| params["health"] = json!([health]));
+        assert!(health(json!({"url": "www"})).starts_with("health[0].url: "));
+        let url = "https://www.example.com/";
+        assert!(health(json!({"url": url, "status": 99})).starts_with("health[0].status: "));
+        assert!(health(json!({"url": url, "max_ms": 60_000})).starts_with("health[0].max_ms: "));
+    }
+    #[test]
+    fn bounds_of_the_error_rate_that_do_not_fit_are_named() {
         for (rate, field) in [
             (json!({}), "error_rate: "),
             (
@@ -354,10 +367,48 @@ mod tests {
             at_once.starts_with("error_rate: there is one step"),
             "{at_once}"
         );
-        let health = |health: Value| error(|params| params["health"] = json!([health]));
-        assert!(health(json!({"url": "www"})).starts_with("health[0].url: "));
-        let url = "https://www.example.com/";
-        assert!(health(json!({"url": url, "status": 99})).starts_with("health[0].status: "));
-        assert!(health(json!({"url": url, "max_ms": 60_000})).starts_with("health[0].max_ms: "));
+    }
+
+    #[test]
+    fn what_does_not_fit_of_where_a_bundle_is_is_named() {
+        let kv = json!({"namespace": "0".repeat(32), "key": "site"});
+        let r2 = json!({"bucket": "builds"});
+        for (sources, field) in [
+            (json!({"kv": kv, "sha256": "a".repeat(64)}), ""),
+            (json!({"r2": r2, "key": "a/b c"}), ""),
+            (json!({"kv": kv, "r2": r2}), "r2: "),
+            (
+                json!({"kv": kv, "github": {"repository": "a/b", "token": "DEPLOY_G", "asset": "w"}}),
+                "kv: ",
+            ),
+            (json!({"kv": {"namespace": "builds"}}), "kv.namespace: "),
+            (
+                json!({"kv": {"namespace": "0".repeat(32), "key": ""}}),
+                "kv.key: ",
+            ),
+            (
+                json!({"kv": {"namespace": "0".repeat(32), "key": "k".repeat(513)}}),
+                "kv.key: ",
+            ),
+            (json!({"kv": kv, "key": "site"}), "key: "),
+            (json!({"key": "site"}), "key: "),
+            (json!({"r2": r2, "key": "k".repeat(1024)}), ""),
+            (json!({"r2": r2, "key": "k".repeat(1025)}), "key: "),
+            (json!({"r2": r2, "key": "a/../b"}), "key: "),
+            (json!({"r2": r2, "key": "a\nb"}), "key: "),
+            (json!({"r2": {"bucket": "../builds"}}), "r2.bucket: "),
+            (json!({"r2": {"bucket": "Builds"}}), "r2.bucket: "),
+            (json!({"sha256": "a".repeat(63)}), "sha256: "),
+            (json!({"sha256": "A".repeat(64)}), "sha256: "),
+        ] {
+            let more = sources.as_object().unwrap().clone();
+            let error = error(|params| params.as_object_mut().unwrap().extend(more));
+            let is_named = if field.is_empty() {
+                error.is_empty()
+            } else {
+                error.starts_with(field)
+            };
+            assert!(is_named, "{sources}: {error}");
+        }
     }
 }
