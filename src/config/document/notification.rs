@@ -18,10 +18,10 @@ pub struct Notification {
     /// The Worker's secret that it is signed with, or GitHub's token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
-    /// Commit statuses: owner and name, such as `acme/site`.
+    /// Statuses at GitHub: owner and name, such as `acme/site`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repository: Option<String>,
-    /// Commit statuses: the API of another GitHub.
+    /// Statuses at GitHub: the API of another one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api: Option<String>,
     /// The jobs whose runs it tells of; of all when empty.
@@ -61,6 +61,6 @@ pub enum NotificationForm {
     Standard,
     /// `{text}`, as Slack and what is compatible with it take.
     Slack,
-    /// The status of the commit that a run was about, at GitHub.
+    /// The status, at GitHub, of the deployment that a run carried out or of the commit it was about.
     Github,
 }

@@ -74,6 +74,9 @@ pub(super) struct Params {
     /// The commit it was built from; what a workflow run brings must be of it.
     #[serde(default)]
     pub(super) commit: Option<String>,
+    /// The deployment at GitHub that the run carries out, whose status notifications post.
+    #[serde(default)]
+    pub(super) github_deployment: Option<u64>,
     /// What it brings, for people.
     #[serde(default)]
     pub(super) message: Option<String>,
@@ -190,6 +193,10 @@ pub(super) fn parse(params: &Map<String, Value>) -> Result<Params, ParamsError> 
         ));
     }
     sources::check(&read)?;
+    if read.github_deployment == Some(0) {
+        let message = "it must be the id of a deployment at GitHub";
+        return Err(wrong("github_deployment", message));
+    }
     let is_key = |key: &String| key.strip_prefix(BUNDLES).is_some_and(is_sha256);
     if !read.bundle.as_ref().is_none_or(is_key) {
         return Err(wrong("bundle", "it is no key of a stored bundle"));
@@ -325,6 +332,9 @@ mod tests {
             ("version", json!("latest")),
             ("bundle", json!("snapshots/0/0")),
             ("bundle", json!("bundles/../0")),
+            ("github_deployment", json!(0)),
+            ("github_deployment", json!(-1)),
+            ("github_deployment", json!("123")),
         ] {
             let error = error(|params| params[field] = value.clone());
             assert!(error.starts_with(field), "{field} {value}: {error}");
