@@ -11,6 +11,7 @@
 mod support;
 
 use serde_json::{Value, json};
+use simulator::{ACME_ID, KV_SITE_ID};
 use support::rollout::{self, bundle, history, key_of, usual_bundle};
 use support::works::Works;
 
@@ -121,6 +122,52 @@ fn a_bundle_is_kept_by_its_digest_and_deployed() {
         "{planned}"
     );
     assert_eq!(history(&works.harness).len(), 4);
+}
+
+#[test]
+fn a_job_with_checks_and_a_source_takes_sent_bundles_and_is_rolled_back_at_once() {
+    let works = Works::with("");
+    let config = format!(
+        r#"{}
+[[grants]]
+name = "counts"
+principals = ["deployer"]
+effect = "allow"
+permissions = ["Account Analytics Read"]
+accounts = ["Acme"]
+graphql = {{ datasets = ["workersInvocationsAdaptive"] }}
+[[jobs]]
+name = "site"
+kind = "workers.deploy"
+run_as = "deployer"
+[jobs.params]
+account = "{ACME_ID}"
+script = "site"
+steps = [{{ percent = 5, wait_secs = 60 }}, {{ percent = 100 }}]
+health = [{{ url = "https://site.example.com/__sim/sites/site/health" }}]
+error_rate = {{ max_percent_points = 0.5 }}
+kv = {{ namespace = "{KV_SITE_ID}", key = "site" }}
+sha256 = "{}"
+"#,
+        rollout::CONFIG,
+        "0".repeat(64)
+    );
+    works.apply_all(&config);
+    works.tick();
+    let (status, begun) = post(&works, "?job=site", usual_bundle());
+    assert_eq!(status, 202, "{begun}");
+    works.settle();
+    let id = begun["result"]["id"].as_str().unwrap();
+    let shown = works.done(&format!("GET /api/v1/deploys/{id}"), &json!({}));
+    assert_eq!(shown["state"], "succeeded", "{shown}");
+    let back = works.done(&format!("POST /api/v1/deploys/{id}/rollback"), &json!({}));
+    works.settle();
+    let back = back["id"].as_str().unwrap();
+    let back = works.done(&format!("GET /api/v1/deploys/{back}"), &json!({}));
+    assert_eq!(back["state"], "succeeded", "{back}");
+    let shares = history(&works.harness);
+    let expected = ["old 100", "new 5 old 95", "new 100", "old 100"];
+    assert_eq!(shares[..4], expected, "{shares:?}");
 }
 
 #[test]

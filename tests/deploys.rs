@@ -12,20 +12,14 @@ mod support;
 
 use serde_json::{Value, json};
 use support::harness::Harness;
-use support::lab::queue::Unacked;
-use support::motor::{EngineMotor, JobCase};
-use support::rollout::{self, by_hand, history, params, purged};
+use support::motor::JobCase;
+use support::rollout::{
+    self, by_hand, ended, harness, history, minutes, params, purged, start_other,
+};
 use support::sweep::Case as _;
 use zonekeeper::model::RunId;
 use zonekeeper::run::RunState;
 use zonekeeper::store::Wish;
-
-fn harness() -> Harness {
-    let harness = Harness::new(Box::new(EngineMotor), Unacked::Redelivered);
-    harness.apply(rollout::CONFIG);
-    rollout::prepare(&harness);
-    harness
-}
 
 fn start(harness: &Harness, params: Value) -> RunId {
     let case = JobCase {
@@ -41,21 +35,6 @@ fn start(harness: &Harness, params: Value) -> RunId {
         may_stay_unknown: &[],
     };
     case.start(harness).unwrap()
-}
-
-/// Lets so many minutes pass.
-fn minutes(harness: &Harness, minutes: u32) {
-    for _ in 0..minutes {
-        harness.drain().unwrap();
-        harness.outside.advance_ms(60_000);
-        harness.tick(harness.now());
-    }
-    harness.drain().unwrap();
-}
-
-fn ended(harness: &Harness, run: RunId) -> (String, String) {
-    let (state, reason) = harness.state(run).unwrap();
-    (state, reason.unwrap_or_default())
 }
 
 const OLD: &str = "old 100";
@@ -223,37 +202,6 @@ fn two_jobs_never_deploy_one_worker_at_a_time() {
     assert_eq!(ended(&harness, second).0, "succeeded");
     let shares = history(&harness);
     assert_eq!(shares.len(), 8, "{shares:?}");
-}
-
-/// A run of another job.
-fn start_other(harness: &Harness, params: &Value) -> RunId {
-    let others = harness.outside.sqlite.count("runs");
-    let run = RunId::from_random([u8::try_from(others).unwrap() + 7; 16]);
-    let event = harness.change_event();
-    let now = harness.now();
-    let new = zonekeeper::store::NewRun {
-        id: run,
-        job: "another".to_owned(),
-        kind: "workers.deploy".to_owned(),
-        trigger: zonekeeper::run::Trigger::Api,
-        slot: None,
-        run_as: "deployer".to_owned(),
-        started_by: None,
-        params: params.as_object().unwrap().clone(),
-        dry_run: false,
-        limits: zonekeeper::run::Limits {
-            max_attempts: 6,
-            max_calls: 1_000,
-            timeout_secs: 3_600,
-            keep_days: 30,
-        },
-        now,
-        skipped: None,
-        cancels_others: false,
-    };
-    let done = harness.event(async |gateway| gateway.store.create_run(&new, None, &event).await);
-    done.unwrap().unwrap();
-    run
 }
 
 #[test]
@@ -498,6 +446,9 @@ fn what_github_keeps_is_refused_where_anything_about_it_is_wrong() {
     assert!(reason.contains("not the commit that was named"), "{reason}");
     let reason = refused(&usual, json!({}));
     assert!(reason.contains("no parameter `run_id`"), "{reason}");
+    let named = json!({"run_id": 812, "sha256": "0".repeat(64)});
+    let reason = refused(&usual, named);
+    assert!(reason.contains("not the one that was named"), "{reason}");
     let other_digest = |harness: &Harness| {
         put(
             harness,

@@ -16,7 +16,8 @@ use serde_json::{Value, json};
 use support::database::Storage;
 use support::harness::{Harness, Motor};
 use support::hooks::{
-    BODY, GITHUB, config, github, github_bytes, hooked, known, outcome, standard, started, stored,
+    BODY, GITHUB, config, deliver, github, github_bytes, github_signature, hooked, known, outcome,
+    standard, started, stored,
 };
 use support::keeper::{Keeper, ROOT, ask};
 use support::lab::queue::Unacked;
@@ -72,6 +73,53 @@ fn a_delivery_of_github_starts_a_run_with_what_it_brings() {
     // Neither secret nor signature is kept.
     let dump = keeper.database.sqlite().dump();
     assert!(!dump.contains(GITHUB) && !dump.contains("sha256="));
+}
+
+#[test]
+fn a_deployment_of_github_starts_a_run_that_knows_which_it_is() {
+    let deploys = r#"
+[[jobs]]
+name = "deploy"
+kind = "workers.deploy"
+run_as = "bot"
+params = { account = "0123456789abcdef0123456789abcdef", script = "site", r2 = { bucket = "builds" } }
+[[hooks]]
+name = "deployments"
+type = "github"
+secrets = ["HOOK_SITE"]
+job = "deploy"
+when = { event = "deployment", "/deployment/environment" = "production" }
+params = { github_deployment = "/deployment/id", commit = "/deployment/sha", key = "/deployment/payload/key", sha256 = "/deployment/payload/sha256" }
+"#;
+    let keeper = Keeper::with(&format!("{}{deploys}", config("")));
+    keeper.world.set_secret("HOOK_SITE", Some(GITHUB));
+    let sha256 = "0".repeat(64);
+    let body = json!({"action": "created", "deployment": {
+        "id": 3_141_592_653_u64, "sha": "0123abc", "environment": "production",
+        "payload": {"key": "site/1", "sha256": sha256},
+    }});
+    let delivered = |id: &str, body: &str| {
+        let signature = github_signature(GITHUB, body.as_bytes());
+        let delivery = deliver("deployments").header("x-github-delivery", id);
+        let delivery = delivery.header("x-github-event", "deployment");
+        keeper.call(
+            delivery
+                .header("x-hub-signature-256", &signature)
+                .text(body),
+        )
+    };
+    let run = started(&delivered("a", &body.to_string()));
+    let shown = keeper.call(ask(&format!("GET /api/v1/runs/{run}")).key(ROOT));
+    let params = shown.result()["params"].take();
+    assert_eq!(params["github_deployment"], 3_141_592_653_u64);
+    assert_eq!(params["key"], "site/1");
+    assert_eq!(params["sha256"], sha256);
+    let text = body.to_string().replace("3141592653", "\"3141592653\"");
+    let refused = delivered("b", &text).text;
+    assert!(
+        refused.contains("`params.github_deployment` does not fit"),
+        "{refused}"
+    );
 }
 
 #[test]

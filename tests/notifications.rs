@@ -69,7 +69,15 @@ fn harness(notifications: &str) -> Harness {
 
 /// A deployment that is over at once: it goes well, or its address cannot be asked.
 fn deploy(harness: &Harness, goes_well: bool) -> RunId {
+    deploy_of(harness, goes_well, &Value::Null)
+}
+
+/// The same of a deployment at GitHub, unless that is null.
+fn deploy_of(harness: &Harness, goes_well: bool, github_deployment: &Value) -> RunId {
     let mut params = rollout::params();
+    if !github_deployment.is_null() {
+        params["github_deployment"] = github_deployment.clone();
+    }
     params["commit"] = json!(COMMIT);
     if goes_well {
         params["steps"] = json!([{"percent": 100}]);
@@ -273,7 +281,51 @@ fn u4_a_notification_goes_to_listed_hosts_only_and_its_address_is_no_ones_to_rea
 
 #[test]
 fn a_commit_gets_its_status() {
-    let notifications = r#"
+    let harness = harness(STATUSES);
+    deploy(&harness, true);
+    minutes(&harness, 4);
+    let statuses = at_github(&harness, "GET", &format!("commits/{COMMIT}/statuses"), "");
+    assert_eq!(statuses.as_array().unwrap().len(), 1, "{statuses}");
+    assert_eq!(statuses[0]["state"], "success");
+    assert_eq!(statuses[0]["context"], "zonekeeper/job");
+}
+
+#[test]
+fn a_deployment_at_github_gets_its_status_in_place_of_the_commit() {
+    for (goes_well, state) in [(true, "success"), (false, "failure")] {
+        let harness = harness(STATUSES);
+        let asked = json!({"ref": COMMIT, "auto_merge": false, "required_contexts": []});
+        let made = at_github(&harness, "POST", "deployments", &asked.to_string());
+        deploy_of(&harness, goes_well, &made["id"]);
+        minutes(&harness, 4);
+        let path = format!("deployments/{}/statuses", made["id"]);
+        let statuses = at_github(&harness, "GET", &path, "");
+        assert_eq!(statuses.as_array().unwrap().len(), 1, "{statuses}");
+        assert_eq!(statuses[0]["state"], state);
+        let description = statuses[0]["description"].as_str().unwrap();
+        assert!(description.starts_with("job "), "{description}");
+        assert!(description.chars().count() <= 140, "{description}");
+        let of_commit = format!("commits/{COMMIT}/statuses");
+        assert_eq!(at_github(&harness, "GET", &of_commit, ""), json!([]));
+    }
+}
+
+#[test]
+fn a_deployment_that_github_does_not_know_is_given_up_and_said() {
+    let harness = harness(STATUSES);
+    deploy_of(&harness, true, &json!(4_711));
+    minutes(&harness, 900);
+    let logs = harness.outside.logs();
+    assert!(
+        logs.contains("ALARM: notification commits of run"),
+        "{logs}"
+    );
+    assert!(logs.contains("the receiver answered 404"), "{logs}");
+    let of_commit = format!("commits/{COMMIT}/statuses");
+    assert_eq!(at_github(&harness, "GET", &of_commit, ""), json!([]));
+}
+
+const STATUSES: &str = r#"
 [[notifications]]
 name = "commits"
 type = "github"
@@ -282,18 +334,18 @@ key = "NOTIFY_GITHUB"
 api = "https://hooks.example.com/__sim/github"
 outcomes = ["succeeded", "failed"]
 "#;
-    let harness = harness(notifications);
-    deploy(&harness, true);
-    minutes(&harness, 4);
+
+/// What the simulated GitHub answers about the repository.
+fn at_github(harness: &Harness, method: &str, path: &str, body: &str) -> Value {
     let mut network = harness.outside.network.borrow_mut();
-    let path = format!("/__sim/github/repos/acme/site/commits/{COMMIT}/statuses");
+    let path = format!("/__sim/github/repos/acme/site/{path}");
     let bearer = format!("Bearer {GITHUB_TOKEN}");
     let headers = [("authorization", bearer.as_str()), ("user-agent", "test")];
-    let answered = network.lab.call("GET", &path, &headers, b"", 0);
-    let statuses: Value = serde_json::from_slice(&answered.body).unwrap();
-    assert_eq!(statuses.as_array().unwrap().len(), 1, "{statuses}");
-    assert_eq!(statuses[0]["state"], "success");
-    assert_eq!(statuses[0]["context"], "zonekeeper/job");
+    let answered = network
+        .lab
+        .call(method, &path, &headers, body.as_bytes(), 0);
+    assert!(answered.status < 300, "{answered:?}");
+    serde_json::from_slice(&answered.body).unwrap()
 }
 
 #[test]

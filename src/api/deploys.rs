@@ -278,6 +278,7 @@ impl<D: Database, P: Platform> Gateway<'_, D, P> {
             "script": same("script"),
             "zones": same("zones"),
             "health": null,
+            "error_rate": null,
             "replaces": current,
             "version": previous,
             "force": true,

@@ -5,6 +5,8 @@
 use std::cell::{Cell, RefCell};
 
 use futures_util::future::LocalBoxFuture;
+use http::StatusCode;
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::check::why_not_call;
@@ -14,15 +16,18 @@ use super::outbound::why_not_fetch_besides;
 use super::platform::{Platform, Probe, Probed};
 use crate::audit::Event;
 use crate::catalog::Method;
-use crate::gateway::{Acting, Carried, Gateway};
+use crate::gateway::{Acting, ActingBody, Carried, Gateway};
 use crate::model::{RunId, Secret, SnapshotId, Timestamp, ZoneId, hex};
 use crate::run::Run;
 use crate::store::{Database, Hold, Snapshot, StoreError};
-use crate::upstream::{Envelope, Outcome};
+use crate::upstream::{BUFFERED_ANSWER_CAP, Envelope, Outcome};
 
 /// Milliseconds Cloudflare refuses everything for once its limit is passed
 /// (<https://developers.cloudflare.com/fundamentals/api/reference/limits/>).
 pub(super) const BLOCK_MS: i64 = 300_000;
+
+/// The analytics API.
+pub(super) const GRAPHQL: &str = "/graphql";
 
 /// A run that is read for is held on after so long.
 const HOLD_ON_AFTER_MS: i64 = 15_000;
@@ -38,6 +43,15 @@ pub trait Reads {
     /// Reads from the v4 API as the principal, through the same gate as everybody. `target` is path
     /// below `/client/v4` and query. Gives the answer's envelope.
     fn read(&self, target: String) -> Task<'_, Envelope>;
+
+    /// Asks the analytics API as the principal, through the same gate as everybody, which lets queries
+    /// through only. `body` is a GraphQL query with its variables. Gives the answer's `data`; an answer
+    /// with errors is a reason to ask again.
+    fn query(&self, body: String) -> Task<'_, Value>;
+
+    /// Reads what comes without an envelope, at most [`BUFFERED_ANSWER_CAP`] bytes of it; `None` where
+    /// Cloudflare has nothing there.
+    fn bytes(&self, target: String) -> Task<'_, Option<Vec<u8>>>;
 
     /// Whether a list that was read showed some records only, as the principal may not see all.
     fn saw_part(&self) -> bool;
@@ -106,6 +120,13 @@ pub struct Reader<'a, D, P> {
     /// The fence of the run that is held meanwhile, and since when.
     held: Option<(i64, Cell<Timestamp>)>,
     events: RefCell<Vec<Event>>,
+}
+
+/// What came of a call that changes nothing.
+struct Heard {
+    outcome: Outcome,
+    status: StatusCode,
+    body: Option<Vec<u8>>,
 }
 
 /// The engine's hands, lent for one piece of a run.
@@ -208,17 +229,18 @@ impl<'a, D: Database, P: Platform> Reader<'a, D, P> {
         Ok(())
     }
 
-    async fn read_through(&self, target: &str) -> Result<Envelope, Trouble> {
+    /// Makes a call that changes nothing; `query` is the body of one of the analytics API.
+    async fn ask(&self, target: &str, query: Option<&str>) -> Result<Heard, Trouble> {
         self.hold_on().await?;
         let acting = Acting {
             principal: self.principal,
             credential: &self.credential,
             run: self.run,
             step: None,
-            body: None,
+            body: query.map(ActingBody::Json),
         };
-        let carried = self.gateway.carry(&acting, Method::Get, target).await;
-        let (outcome, status, body) = match carried {
+        let method = query.map_or(Method::Get, |_| Method::Post);
+        Ok(match self.gateway.carry(&acting, method, target).await {
             Carried::Refused {
                 refusal,
                 wants_approval: true,
@@ -246,31 +268,81 @@ impl<'a, D: Database, P: Platform> Reader<'a, D, P> {
                     let recorded = self.gateway.store.record_outcome(&row, now).await;
                     recorded.map_err(stored)?;
                 }
-                (outcome, status, body)
+                Heard {
+                    outcome,
+                    status,
+                    body,
+                }
             }
-        };
-        let path = target.split('?').next().unwrap_or_default();
-        let failed = |why: String| format!("Could not read {path}: {why}");
-        let envelope = body.as_deref().and_then(Envelope::parse);
-        match (outcome, envelope) {
-            (Outcome::Confirmed, Some(envelope)) if envelope.success == Some(true) => Ok(envelope),
-            (Outcome::Throttled { retry_after_secs }, _) => {
-                let wait_ms = retry_after_secs.map_or(BLOCK_MS, |secs| i64::from(secs) * 1000);
-                Err(Trouble::NotBefore(
-                    self.gateway.world.now().plus_ms(wait_ms),
-                    failed("Cloudflare had too many calls.".to_owned()),
-                ))
-            }
-            (Outcome::Refused, envelope) => Err(Trouble::Impossible(failed(format!(
-                "Cloudflare answered {}: {}.",
-                status.as_u16(),
-                envelope.map_or_else(String::new, |envelope| envelope.describe_errors())
-            )))),
-            _ => Err(Trouble::Again(failed(format!(
-                "the answer ({}) was not one of the API's.",
-                status.as_u16()
-            )))),
+        })
+    }
+
+    async fn read_through(&self, target: &str) -> Result<Envelope, Trouble> {
+        let heard = self.ask(target, None).await?;
+        let envelope = heard.confirmed().and_then(Envelope::parse);
+        let envelope = envelope.filter(|envelope| envelope.success == Some(true));
+        envelope.ok_or_else(|| self.trouble(target, &heard))
+    }
+
+    async fn bytes_through(&self, target: &str) -> Result<Option<Vec<u8>>, Trouble> {
+        let mut heard = self.ask(target, None).await?;
+        match heard.outcome {
+            Outcome::Refused if heard.status == StatusCode::NOT_FOUND => Ok(None),
+            Outcome::Confirmed if heard.body.is_some() => Ok(heard.body.take()),
+            _ => Err(self.trouble(target, &heard)),
         }
+    }
+
+    async fn query_through(&self, body: &str) -> Result<Value, Trouble> {
+        let heard = self.ask(GRAPHQL, Some(body)).await?;
+        let answer = heard.confirmed().map(serde_json::from_slice::<Value>);
+        let Some(Ok(mut answer)) = answer else {
+            return Err(self.trouble(GRAPHQL, &heard));
+        };
+        let errors = answer.get("errors").filter(|errors| !errors.is_null());
+        if errors.is_none_or(|errors| errors.as_array().is_some_and(Vec::is_empty)) {
+            return Ok(answer.get_mut("data").map(Value::take).unwrap_or_default());
+        }
+        let message = errors.and_then(|errors| errors.pointer("/0/message")?.as_str());
+        let message: String = message.unwrap_or_default().chars().take(200).collect();
+        let why =
+            format!("Could not read {GRAPHQL}: Cloudflare answered with the error {message:?}.");
+        Err(Trouble::Again(why))
+    }
+
+    /// Why an answer is not what was asked for.
+    fn trouble(&self, target: &str, heard: &Heard) -> Trouble {
+        let path = target.split('?').next().unwrap_or_default();
+        let failed = |why: &str| format!("Could not read {path}: {why}");
+        let status = heard.status.as_u16();
+        match heard.outcome {
+            Outcome::Throttled { retry_after_secs } => {
+                let wait_ms = retry_after_secs.map_or(BLOCK_MS, |secs| i64::from(secs) * 1000);
+                Trouble::NotBefore(
+                    self.gateway.world.now().plus_ms(wait_ms),
+                    failed("Cloudflare had too many calls."),
+                )
+            }
+            Outcome::Refused => {
+                let envelope = heard.body.as_deref().and_then(Envelope::parse);
+                let errors = envelope.map_or_else(String::new, |all| all.describe_errors());
+                Trouble::Impossible(failed(&format!("Cloudflare answered {status}: {errors}.")))
+            }
+            Outcome::Confirmed if heard.body.is_none() => Trouble::Again(failed(&format!(
+                "the answer broke off or is larger than {BUFFERED_ANSWER_CAP} bytes."
+            ))),
+            _ => Trouble::Again(failed(&format!(
+                "the answer ({status}) was not one of the API's."
+            ))),
+        }
+    }
+}
+
+impl Heard {
+    /// The answer of a call that Cloudflare carried out.
+    fn confirmed(&self) -> Option<&[u8]> {
+        let body = self.body.as_deref();
+        body.filter(|_| self.outcome == Outcome::Confirmed)
     }
 }
 
@@ -285,6 +357,14 @@ impl<D: Database, P: Platform> Reads for Reader<'_, D, P> {
 
     fn read(&self, target: String) -> Task<'_, Envelope> {
         Box::pin(async move { self.read_through(&target).await })
+    }
+
+    fn bytes(&self, target: String) -> Task<'_, Option<Vec<u8>>> {
+        Box::pin(async move { self.bytes_through(&target).await })
+    }
+
+    fn query(&self, body: String) -> Task<'_, Value> {
+        Box::pin(async move { self.query_through(&body).await })
     }
 
     fn saw_part(&self) -> bool {
@@ -310,6 +390,14 @@ impl<D: Database, P: Platform> Reads for Desk<'_, D, P> {
 
     fn read(&self, target: String) -> Task<'_, Envelope> {
         self.reader.read(target)
+    }
+
+    fn bytes(&self, target: String) -> Task<'_, Option<Vec<u8>>> {
+        self.reader.bytes(target)
+    }
+
+    fn query(&self, body: String) -> Task<'_, Value> {
+        self.reader.query(body)
     }
 
     fn saw_part(&self) -> bool {

@@ -31,7 +31,8 @@ const ANSWER_CAP: usize = 64 * 1024;
 /// GitHub's API, unless the configuration says otherwise.
 const GITHUB: &str = "https://api.github.com";
 /// Characters of a status' description at the most
-/// (<https://docs.github.com/en/rest/commits/statuses#create-a-commit-status>).
+/// (<https://docs.github.com/en/rest/commits/statuses#create-a-commit-status>,
+/// <https://docs.github.com/en/rest/deployments/statuses#create-a-deployment-status>).
 const MAX_DESCRIPTION: usize = 140;
 
 /// What is posted, and where.
@@ -185,12 +186,7 @@ impl<D: Database, P: Platform> Engine<'_, D, P> {
                 })
             }
             NotificationForm::Github => {
-                let commit = run.params.get("commit").and_then(Value::as_str);
-                let is_sha =
-                    |sha: &&str| sha.len() == 40 && sha.bytes().all(|b| b.is_ascii_hexdigit());
-                let commit = commit.filter(is_sha).ok_or_else(|| {
-                    Failed::Never("the run has no parameter `commit` of 40 digits".to_owned())
-                })?;
+                let (path, body) = github_status(run)?;
                 let repository = notification.repository.as_deref().unwrap_or_default();
                 let api = notification
                     .api
@@ -198,30 +194,45 @@ impl<D: Database, P: Platform> Engine<'_, D, P> {
                     .unwrap_or(GITHUB)
                     .trim_end_matches('/');
                 let token = secret(&notification.key)?;
-                let description: String = said(run).chars().take(MAX_DESCRIPTION).collect();
-                let state = match run.state {
-                    RunState::Succeeded => "success",
-                    RunState::Failed | RunState::Cancelled => "failure",
-                    _ => "error",
-                };
                 Ok(Post {
-                    url: format!("{api}/repos/{repository}/statuses/{commit}"),
+                    url: format!("{api}/repos/{repository}/{path}"),
                     headers: vec![
                         json_type,
                         ("accept", "application/vnd.github+json".to_owned()),
                         ("user-agent", "zonekeeper".to_owned()),
                         ("authorization", format!("Bearer {}", token.expose())),
                     ],
-                    body: json!({
-                        "state": state,
-                        "context": format!("zonekeeper/{}", run.job),
-                        "description": description,
-                    })
-                    .to_string(),
+                    body: body.to_string(),
                 })
             }
         }
     }
+}
+
+/// What GitHub is told, and where in the repository: the status of the deployment that the run carries out,
+/// if it names one, else that of its commit.
+fn github_status(run: &Run) -> Result<(String, Value), Failed> {
+    let state = match run.state {
+        RunState::Succeeded => "success",
+        RunState::Failed | RunState::Cancelled => "failure",
+        _ => "error",
+    };
+    let description: String = said(run).chars().take(MAX_DESCRIPTION).collect();
+    if let Some(id) = run.params.get("github_deployment") {
+        let id = id.as_u64().ok_or_else(|| {
+            Failed::Never("the run's parameter `github_deployment` is no id".to_owned())
+        })?;
+        let body = json!({"state": state, "description": description});
+        return Ok((format!("deployments/{id}/statuses"), body));
+    }
+    let commit = run.params.get("commit").and_then(Value::as_str);
+    let is_sha = |sha: &&str| sha.len() == 40 && sha.bytes().all(|b| b.is_ascii_hexdigit());
+    let commit = commit.filter(is_sha).ok_or_else(|| {
+        Failed::Never("the run has no parameter `commit` of 40 digits".to_owned())
+    })?;
+    let context = format!("zonekeeper/{}", run.job);
+    let body = json!({"state": state, "context": context, "description": description});
+    Ok((format!("statuses/{commit}"), body))
 }
 
 fn told(notification: &Notification) -> Told<'_> {

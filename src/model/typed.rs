@@ -265,6 +265,18 @@ impl Typed for bool {
     }
 }
 
+impl Typed for f64 {
+    fn read(value: Value) -> Result<Self, Misfit> {
+        value
+            .as_f64()
+            .ok_or_else(|| Misfit::unexpected(&value, "a number"))
+    }
+
+    fn write(&self) -> Value {
+        Value::from(*self)
+    }
+}
+
 impl Typed for String {
     fn read(value: Value) -> Result<Self, Misfit> {
         match value {

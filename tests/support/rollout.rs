@@ -3,9 +3,14 @@
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use simulator::{ACME_ID, TOKEN};
+use zonekeeper::model::RunId;
+use zonekeeper::run::{Limits, Trigger};
+use zonekeeper::store::NewRun;
 
 use super::harness::Harness;
+use super::lab::queue::Unacked;
 use super::lab::writes::BY_HAND;
+use super::motor::EngineMotor;
 
 /// Somebody who may deploy `site` and purge `example.com`.
 pub(crate) const CONFIG: &str = r#"
@@ -140,4 +145,59 @@ pub(crate) fn history(harness: &Harness) -> Vec<String> {
 /// What was purged.
 pub(crate) fn purged(harness: &Harness) -> Vec<String> {
     harness.purged()
+}
+
+/// A Zonekeeper with [`CONFIG`] and the usual bundle.
+pub(crate) fn harness() -> Harness {
+    let harness = Harness::new(Box::new(EngineMotor), Unacked::Redelivered);
+    harness.apply(CONFIG);
+    prepare(&harness);
+    harness
+}
+
+/// Lets so many minutes pass.
+pub(crate) fn minutes(harness: &Harness, minutes: u32) {
+    for _ in 0..minutes {
+        harness.drain().unwrap();
+        harness.outside.advance_ms(60_000);
+        harness.tick(harness.now());
+    }
+    harness.drain().unwrap();
+}
+
+/// The state of a run, and why.
+pub(crate) fn ended(harness: &Harness, run: RunId) -> (String, String) {
+    let (state, reason) = harness.state(run).unwrap();
+    (state, reason.unwrap_or_default())
+}
+
+/// A run of another job.
+pub(crate) fn start_other(harness: &Harness, params: &Value) -> RunId {
+    let others = harness.outside.sqlite.count("runs");
+    let run = RunId::from_random([u8::try_from(others).unwrap() + 7; 16]);
+    let event = harness.change_event();
+    let now = harness.now();
+    let new = NewRun {
+        id: run,
+        job: "another".to_owned(),
+        kind: "workers.deploy".to_owned(),
+        trigger: Trigger::Api,
+        slot: None,
+        run_as: "deployer".to_owned(),
+        started_by: None,
+        params: params.as_object().unwrap().clone(),
+        dry_run: false,
+        limits: Limits {
+            max_attempts: 6,
+            max_calls: 1_000,
+            timeout_secs: 3_600,
+            keep_days: 30,
+        },
+        now,
+        skipped: None,
+        cancels_others: false,
+    };
+    let done = harness.event(async |gateway| gateway.store.create_run(&new, None, &event).await);
+    done.unwrap().unwrap();
+    run
 }

@@ -16,9 +16,9 @@ object! {
         pub url: Option<String> = default,
         /// The Worker's secret that it is signed with, or GitHub's token.
         pub key: Option<String> = default,
-        /// Commit statuses: owner and name, such as `acme/site`.
+        /// Statuses at GitHub: owner and name, such as `acme/site`.
         pub repository: Option<String> = default,
-        /// Commit statuses: the API of another GitHub.
+        /// Statuses at GitHub: the API of another one.
         pub api: Option<String> = default,
         /// The jobs whose runs it tells of; of all when empty.
         pub jobs: Vec<String> = default,
@@ -56,7 +56,7 @@ words! {
         Standard = "standard",
         /// `{text}`, as Slack and what is compatible with it take.
         Slack = "slack",
-        /// The status of the commit that a run was about, at GitHub.
+        /// The status, at GitHub, of the deployment that a run carried out or of the commit it was about.
         Github = "github",
     }
 }

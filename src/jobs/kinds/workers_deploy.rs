@@ -9,16 +9,18 @@
 //! `upload → find → (deploy → watch)… → purge → over`; from the first deployment on, a bad end goes by way of
 //! [`Deploy::undo`].
 
+mod error_rate;
 mod github;
 mod health;
 mod live;
 mod params;
+mod sources;
 
 use serde_json::{Value, json};
 
 use super::zones::find_zones;
 use crate::catalog::Method;
-use crate::jobs::hands::{Hands, blob_of_digest};
+use crate::jobs::hands::{GRAPHQL, Hands};
 use crate::jobs::kind::{
     Check, JobKind, KindInfo, Plan, Sample, Task, Then, Trouble, Verified, call_step,
 };
@@ -27,7 +29,7 @@ use crate::model::typed::{Typed as _, object, words};
 use crate::model::{ZoneId, hex};
 use crate::run::{NewStep, Run, Stage, Work};
 use crate::workers::marked;
-use github::{GitHub, Which};
+use github::GitHub;
 use live::{Deployment, current, split, tagged};
 pub use params::{BUNDLES, KEEP_BUNDLE_SECS};
 use params::{Params, StepParams};
@@ -44,10 +46,10 @@ pub(in crate::jobs) const KIND: KindInfo = KindInfo {
     max_attempts: 6,
     stops_at_refusal: true,
     repeats_unknown: false,
-    // What Cloudflare has, every address three times, and the rows.
+    // What Cloudflare has, every address three times, what its analytics say, and the rows.
     subrequests: 30,
-    // It says where a token is sent.
-    fixed: &["github"],
+    // They say whose bundles are taken, and where a token is sent.
+    fixed: &["github", "kv", "r2"],
 };
 
 #[derive(Debug)]
@@ -186,32 +188,6 @@ impl Deploy {
         }
     }
 
-    /// The form that is to be uploaded, as it is kept.
-    async fn bundle(&self, hands: &dyn Hands) -> Result<Vec<u8>, Trouble> {
-        let Params {
-            github,
-            run_id,
-            tag,
-            commit,
-            ..
-        } = &self.0;
-        if let Some(key) = &self.0.bundle {
-            return blob_of_digest(hands, key).await;
-        }
-        let which = Which {
-            run_id: *run_id,
-            tag: tag.as_deref(),
-            commit: commit.as_deref(),
-        };
-        match github {
-            Some(github) => github.fetch(hands, which).await,
-            None => Err(Trouble::Impossible(
-                "The run names neither a bundle nor a version: begin it with POST /api/v1/deploys."
-                    .to_owned(),
-            )),
-        }
-    }
-
     /// Sees before anything is sent that the principal may go all the way.
     async fn check_grants(&self, hands: &dyn Hands, path: &str) -> Result<(), Trouble> {
         let any = "00000000-0000-0000-0000-000000000000";
@@ -231,6 +207,13 @@ impl Deploy {
         for zone in find_zones(hands, &self.0.zones).await? {
             samples.extend(self.samples(zone.id, &zone.name));
         }
+        if self.0.error_rate.is_some() {
+            samples.push(Sample {
+                method: Method::Post,
+                path: GRAPHQL.to_owned(),
+                body: Some(error_rate::question(&self.0, hands.now(), hands.now())),
+            });
+        }
         for sample in &samples {
             if let Some(why) = hands.why_not(sample).await? {
                 return Err(Trouble::Impossible(why));
@@ -242,7 +225,7 @@ impl Deploy {
     async fn upload(&self, hands: &dyn Hands, memory: Memory) -> Result<Plan, Trouble> {
         let path = self.script_path();
         let run = hands.run();
-        let form = self.bundle(hands).await?;
+        let form = sources::bundle(hands, &self.0).await?;
         let form = marked(form, &tag(run), &self.message(run)).map_err(Trouble::Impossible)?;
         let blob = format!("{BUNDLES}{}", hex(&Sha256::digest(&form)));
         if !run.dry_run {
@@ -318,6 +301,7 @@ impl Deploy {
         let percent = self.step(memory.at).map_or(0, |step| step.percent);
         if !memory.is_fresh || run.hurry {
             health::look(hands, &self.0.health, &self.0.script, &new).await?;
+            error_rate::look(hands, &self.0, &deployment, (&memory.old, &new)).await?;
             memory.looks = memory.looks.saturating_sub(1);
         }
         if run.hurry || memory.looks == 0 {

@@ -12,13 +12,12 @@ use crate::model::{Secret, WebUrl, hex};
 use crate::workers::only_file;
 
 use super::params::wrong;
+use super::sources::{MAX_BYTES, missing, segment, too_large};
 
 /// GitHub's API, unless the parameters say otherwise.
 const API: &str = "https://api.github.com";
 /// Where GitHub's answers send downloads to; they and what lies below them are asked without being listed.
 const STORES: &[&str] = &["githubusercontent.com", "blob.core.windows.net"];
-/// Bytes of a download at the most.
-const MAX_BYTES: usize = 10 * 1024 * 1024;
 /// Milliseconds until an answer must begin.
 const DEADLINE_MS: u32 = 10_000;
 /// What the names of secrets that hold a token begin with, so that no other secret is sent to GitHub.
@@ -171,9 +170,8 @@ async fn asset(
     which: Which<'_>,
 ) -> Result<Vec<u8>, Trouble> {
     let tag = which.tag.ok_or_else(|| missing("tag"))?;
-    let segment: String = url::form_urlencoded::byte_serialize(tag.as_bytes()).collect();
-    let segment = segment.replace('+', "%20");
-    let release = json(hands, token, format!("{base}/releases/tags/{segment}")).await?;
+    let target = format!("{base}/releases/tags/{}", segment(tag));
+    let release = json(hands, token, target).await?;
     let assets = release.get("assets").and_then(Value::as_array);
     let is_named = |asset: &&Value| asset.get("name").and_then(Value::as_str) == Some(name);
     let found = assets.into_iter().flatten().find(is_named);
@@ -262,16 +260,6 @@ fn refused(status: u16, target: &str) -> Trouble {
 fn number(of: &Value, field: &str) -> Result<u64, Trouble> {
     let number = of.get(field).and_then(Value::as_u64);
     number.ok_or_else(|| Trouble::Again("GitHub's answer could not be read.".to_owned()))
-}
-
-fn missing(param: &str) -> Trouble {
-    Trouble::Impossible(format!(
-        "The run has no parameter `{param}`, which says where its bundle is."
-    ))
-}
-
-fn too_large() -> Trouble {
-    Trouble::Impossible(format!("The bundle is larger than {MAX_BYTES} bytes."))
 }
 
 fn query(name: &str, value: &str) -> String {

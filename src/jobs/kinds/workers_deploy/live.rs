@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::jobs::hands::Hands;
 use crate::jobs::kind::Trouble;
+use crate::model::Timestamp;
 use crate::workers::{MESSAGE, TAG};
 
 /// The deployment that is in force.
@@ -13,6 +14,8 @@ pub(super) struct Deployment {
     /// Versions with their shares in percent.
     pub(super) versions: Vec<(String, f64)>,
     pub(super) message: String,
+    /// When it was made.
+    pub(super) created: Option<Timestamp>,
 }
 
 impl Deployment {
@@ -50,6 +53,7 @@ pub(super) async fn current(hands: &dyn Hands, path: &str) -> Result<Option<Depl
         shares.collect()
     });
     let id = newest.get("id").and_then(Value::as_str);
+    let created = newest.get("created_on").and_then(Value::as_str);
     let (Some(id), Some(versions)) = (id, versions) else {
         return Err(unreadable());
     };
@@ -57,6 +61,7 @@ pub(super) async fn current(hands: &dyn Hands, path: &str) -> Result<Option<Depl
         id: id.to_owned(),
         versions,
         message: annotation(newest, MESSAGE).to_owned(),
+        created: created.and_then(|text| text.parse().ok()),
     }))
 }
 
@@ -102,6 +107,6 @@ async fn result(hands: &dyn Hands, target: String) -> Result<Value, Trouble> {
     result.ok_or_else(unreadable)
 }
 
-fn unreadable() -> Trouble {
+pub(super) fn unreadable() -> Trouble {
     Trouble::Again("Cloudflare's answer about the Worker could not be read.".to_owned())
 }

@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use super::super::zones::check_zone;
 use super::github::GitHub;
+use super::sources::{self, Kv, R2, is_sha256};
 use crate::jobs::kind::{ParamsError, read_params};
 use crate::model::typed::object;
 use crate::model::{AccountId, WebUrl};
@@ -28,6 +29,8 @@ object! {
         pub(super) check_every_secs: Option<u32> = default,
         /// What is asked, and what must be answered.
         pub(super) health: Vec<HealthParams> = default,
+        /// How much more often than the version before the new one may fail.
+        pub(super) error_rate: Option<ErrorRateParams> = default,
         /// Zones whose cache is purged as soon as the new version has all traffic: names or ids.
         pub(super) zones: Vec<String> = default,
         /// A version that is there already, in place of a bundle.
@@ -40,12 +43,22 @@ object! {
         pub(super) bundle: Option<String> = default,
         /// Where GitHub keeps the bundle.
         pub(super) github: Option<GitHub> = default,
+        /// The KV namespace that has the bundle.
+        pub(super) kv: Option<Kv> = default,
+        /// The R2 bucket that has the bundle.
+        pub(super) r2: Option<R2> = default,
+        /// Its key there, unless that stands beside the namespace or bucket.
+        pub(super) key: Option<String> = default,
+        /// The SHA-256 of the bundle, in hex.
+        pub(super) sha256: Option<String> = default,
         /// The workflow run whose artifact it is.
         pub(super) run_id: Option<u64> = default,
         /// The release whose asset it is.
         pub(super) tag: Option<String> = default,
         /// The commit it was built from; what a workflow run brings must be of it.
         pub(super) commit: Option<String> = default,
+        /// The deployment at GitHub that the run carries out, whose status notifications post.
+        pub(super) github_deployment: Option<u64> = default,
         /// What it brings, for people.
         pub(super) message: Option<String> = default,
     }
@@ -72,6 +85,17 @@ object! {
         pub(super) contains: Option<String> = default,
         /// Milliseconds it may take at the most.
         pub(super) max_ms: Option<u32> = default,
+    }
+}
+
+object! {
+    /// Bounds of the error rate that Cloudflare's analytics show.
+    #[derive(Debug)]
+    pub(super) struct ErrorRateParams {
+        /// Percent points by which it may be above that of the version before.
+        pub(super) max_percent_points: f64,
+        /// Requests that the new version must have had before it is judged: 50 when absent.
+        pub(super) min_requests: Option<u32> = default,
     }
 }
 
@@ -106,12 +130,14 @@ pub(super) fn parse(params: &Map<String, Value>) -> Result<Params, ParamsError> 
         return Err(wrong("check_every_secs", "it must be from 10 to 3600"));
     }
     if !read.health.is_empty() && read.steps.len() < 2 {
-        let message = "there is one step only, so nothing would be looked at: begin with a smaller share, such as 0";
-        return Err(wrong("health", message));
+        return Err(wrong("health", ONE_STEP));
     }
     if read.health.len() > MAX_CHECKS {
         let message = format!("at most {MAX_CHECKS} addresses are asked");
         return Err(wrong("health", message));
+    }
+    if let Some(rate) = &read.error_rate {
+        error_rate(rate, read.steps.len())?;
     }
     for (index, health) in read.health.iter().enumerate() {
         let at = |field: &str| format!("health[{index}].{field}");
@@ -146,20 +172,34 @@ pub(super) fn parse(params: &Map<String, Value>) -> Result<Params, ParamsError> 
             "there is a version as well: only one of them is deployed",
         ));
     }
-    if let Some(github) = &read.github {
-        github.check()?;
+    sources::check(&read)?;
+    if read.github_deployment == Some(0) {
+        let message = "it must be the id of a deployment at GitHub";
+        return Err(wrong("github_deployment", message));
     }
-    let is_key = |key: &String| {
-        let digest = key.strip_prefix(BUNDLES).unwrap_or_default();
-        digest.len() == 64
-            && digest
-                .chars()
-                .all(|c| c.is_ascii_digit() || ('a'..='f').contains(&c))
-    };
+    let is_key = |key: &String| key.strip_prefix(BUNDLES).is_some_and(is_sha256);
     if !read.bundle.as_ref().is_none_or(is_key) {
         return Err(wrong("bundle", "it is no key of a stored bundle"));
     }
     Ok(read)
+}
+
+/// Why a deployment of one step takes no checks.
+const ONE_STEP: &str =
+    "there is one step only, so nothing would be looked at: begin with a smaller share, such as 0";
+
+fn error_rate(rate: &ErrorRateParams, steps: usize) -> Result<(), ParamsError> {
+    if steps < 2 {
+        return Err(wrong("error_rate", ONE_STEP));
+    }
+    if !(0.0..=100.0).contains(&rate.max_percent_points) {
+        let message = "it must be from 0 to 100";
+        return Err(wrong("error_rate.max_percent_points", message));
+    }
+    if rate.min_requests == Some(0) {
+        return Err(wrong("error_rate.min_requests", "it must be at least 1"));
+    }
+    Ok(())
 }
 
 /// Where bundles are kept, by the SHA-256 of what they hold.
@@ -272,6 +312,9 @@ mod tests {
             ("version", json!("latest")),
             ("bundle", json!("snapshots/0/0")),
             ("bundle", json!("bundles/../0")),
+            ("github_deployment", json!(0)),
+            ("github_deployment", json!(-1)),
+            ("github_deployment", json!("123")),
         ] {
             let error = error(|params| params[field] = value.clone());
             assert!(error.starts_with(field), "{field} {value}: {error}");
@@ -281,5 +324,81 @@ mod tests {
         let url = "https://www.example.com/";
         assert!(health(json!({"url": url, "status": 99})).starts_with("health[0].status: "));
         assert!(health(json!({"url": url, "max_ms": 60_000})).starts_with("health[0].max_ms: "));
+    }
+    #[test]
+    fn bounds_of_the_error_rate_that_do_not_fit_are_named() {
+        for (rate, field) in [
+            (json!({}), "error_rate: "),
+            (
+                json!({"max_percent_points": -1}),
+                "error_rate.max_percent_points: ",
+            ),
+            (
+                json!({"max_percent_points": 100.5}),
+                "error_rate.max_percent_points: ",
+            ),
+            (
+                json!({"max_percent_points": 1, "min_requests": 0}),
+                "error_rate.min_requests: ",
+            ),
+            (json!({"max": 1}), "error_rate.max: "),
+        ] {
+            let error = error(|params| params["error_rate"] = rate);
+            assert!(error.starts_with(field), "{field} {error}");
+        }
+        let rate = json!({"max_percent_points": 0.5, "min_requests": 10});
+        assert_eq!(error(|params| params["error_rate"] = rate.clone()), "");
+        let at_once = error(|params| {
+            params["error_rate"] = rate.clone();
+            params["health"] = json!([]);
+            params["steps"] = json!([]);
+        });
+        assert!(
+            at_once.starts_with("error_rate: there is one step"),
+            "{at_once}"
+        );
+    }
+
+    #[test]
+    fn what_does_not_fit_of_where_a_bundle_is_is_named() {
+        let kv = json!({"namespace": "0".repeat(32), "key": "site"});
+        let r2 = json!({"bucket": "builds"});
+        for (sources, field) in [
+            (json!({"kv": kv, "sha256": "a".repeat(64)}), ""),
+            (json!({"r2": r2, "key": "a/b c"}), ""),
+            (json!({"kv": kv, "r2": r2}), "r2: "),
+            (
+                json!({"kv": kv, "github": {"repository": "a/b", "token": "DEPLOY_G", "asset": "w"}}),
+                "kv: ",
+            ),
+            (json!({"kv": {"namespace": "builds"}}), "kv.namespace: "),
+            (
+                json!({"kv": {"namespace": "0".repeat(32), "key": ""}}),
+                "kv.key: ",
+            ),
+            (
+                json!({"kv": {"namespace": "0".repeat(32), "key": "k".repeat(513)}}),
+                "kv.key: ",
+            ),
+            (json!({"kv": kv, "key": "site"}), "key: "),
+            (json!({"key": "site"}), "key: "),
+            (json!({"r2": r2, "key": "k".repeat(1024)}), ""),
+            (json!({"r2": r2, "key": "k".repeat(1025)}), "key: "),
+            (json!({"r2": r2, "key": "a/../b"}), "key: "),
+            (json!({"r2": r2, "key": "a\nb"}), "key: "),
+            (json!({"r2": {"bucket": "../builds"}}), "r2.bucket: "),
+            (json!({"r2": {"bucket": "Builds"}}), "r2.bucket: "),
+            (json!({"sha256": "a".repeat(63)}), "sha256: "),
+            (json!({"sha256": "A".repeat(64)}), "sha256: "),
+        ] {
+            let more = sources.as_object().unwrap().clone();
+            let error = error(|params| params.as_object_mut().unwrap().extend(more));
+            let is_named = if field.is_empty() {
+                error.is_empty()
+            } else {
+                error.starts_with(field)
+            };
+            assert!(is_named, "{sources}: {error}");
+        }
     }
 }
