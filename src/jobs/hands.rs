@@ -17,7 +17,7 @@ use super::platform::{Platform, Probe, Probed};
 use crate::audit::Event;
 use crate::catalog::Method;
 use crate::gateway::{Acting, ActingBody, Carried, Gateway};
-use crate::model::{RunId, Secret, SnapshotId, Timestamp, ZoneId, hex};
+use crate::model::{RunId, Secret, SnapshotId, Timestamp, ZoneId, hex, json};
 use crate::run::Run;
 use crate::store::{Database, Hold, Snapshot, StoreError};
 use crate::upstream::{BUFFERED_ANSWER_CAP, Envelope, Outcome};
@@ -295,8 +295,7 @@ impl<'a, D: Database, P: Platform> Reader<'a, D, P> {
 
     async fn query_through(&self, body: &str) -> Result<Value, Trouble> {
         let heard = self.ask(GRAPHQL, Some(body)).await?;
-        let answer = heard.confirmed().map(serde_json::from_slice::<Value>);
-        let Some(Ok(mut answer)) = answer else {
+        let Some(mut answer) = heard.confirmed().and_then(json::of_others) else {
             return Err(self.trouble(GRAPHQL, &heard));
         };
         let errors = answer.get("errors").filter(|errors| !errors.is_null());

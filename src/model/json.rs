@@ -293,6 +293,14 @@ fn number(text: &str) -> Value {
     to_f64(text).map_or(Value::Null, Value::from)
 }
 
+/// Reads an answer of somebody else's API, which need not be as strict as what is judged; `None` where it
+/// is no JSON.
+#[must_use]
+pub fn of_others(bytes: &[u8]) -> Option<Value> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    serde_json::from_str(text).ok()
+}
+
 /// The double that a number of JSON stands for. The reader is `serde_json`'s, which is there anyway: the
 /// standard library's would bring tables of its own into the Worker.
 pub(crate) fn to_f64(text: &str) -> Option<f64> {

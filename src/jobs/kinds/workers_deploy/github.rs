@@ -8,7 +8,7 @@ use crate::jobs::hands::Hands;
 use crate::jobs::kind::{ParamsError, Trouble};
 use crate::jobs::platform::{Probe, Probed};
 use crate::model::typed::object;
-use crate::model::{Secret, WebUrl, hex};
+use crate::model::{Secret, WebUrl, hex, json};
 use crate::workers::only_file;
 
 use super::params::wrong;
@@ -103,7 +103,7 @@ impl GitHub {
     ) -> Result<Vec<u8>, Trouble> {
         let run = which.run_id.ok_or_else(|| missing("run_id"))?;
         let query = query("name", name);
-        let listed = json(
+        let listed = listing(
             hands,
             token,
             format!("{base}/actions/runs/{run}/artifacts?{query}"),
@@ -171,7 +171,7 @@ async fn asset(
 ) -> Result<Vec<u8>, Trouble> {
     let tag = which.tag.ok_or_else(|| missing("tag"))?;
     let target = format!("{base}/releases/tags/{}", segment(tag));
-    let release = json(hands, token, target).await?;
+    let release = listing(hands, token, target).await?;
     let assets = release.get("assets").and_then(Value::as_array);
     let is_named = |asset: &&Value| asset.get("name").and_then(Value::as_str) == Some(name);
     let found = assets.into_iter().flatten().find(is_named);
@@ -217,13 +217,13 @@ async fn download(
     Ok(bytes)
 }
 
-async fn json(hands: &dyn Hands, token: &Secret, target: String) -> Result<Value, Trouble> {
+async fn listing(hands: &dyn Hands, token: &Secret, target: String) -> Result<Value, Trouble> {
     let answer = ask(hands, &target, Some(token), "application/vnd.github+json").await?;
     if answer.status != 200 {
         return Err(refused(answer.status, &target));
     }
-    serde_json::from_slice(&answer.body)
-        .map_err(|_| Trouble::Again("GitHub's answer could not be read.".to_owned()))
+    json::of_others(&answer.body)
+        .ok_or_else(|| Trouble::Again("GitHub's answer could not be read.".to_owned()))
 }
 
 async fn ask(
