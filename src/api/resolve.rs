@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use http::StatusCode;
-use serde::Deserialize;
+use serde_json::Value;
 
 use crate::config::document::Document;
 use crate::config::{AccountRef, Name, Resolution, Title, ZoneRef, names_to_resolve};
 use crate::gateway::{Code, Gateway, Refusal, Snapshot};
 use crate::jobs::Platform;
-use crate::model::{AccountId, ZoneId};
+use crate::model::{AccountId, ZoneId, json};
 use crate::store::Database;
 use crate::upstream::Envelope;
 
@@ -24,27 +24,35 @@ const LIST_FROM: usize = 20;
 const MAX_PAGES: u32 = 400;
 
 /// A zone, an account, a namespace or a database.
-#[derive(Deserialize)]
 struct Item {
-    #[serde(alias = "uuid")]
     id: String,
-    #[serde(default, alias = "title")]
     name: String,
     /// What a zone belongs to.
-    account: Option<Owner>,
-}
-
-#[derive(Deserialize)]
-struct Owner {
-    id: AccountId,
+    account: Option<AccountId>,
 }
 
 impl Item {
+    fn read(item: &Value) -> Option<Self> {
+        let text = |name: &str, other: &str| item.get(name).or_else(|| item.get(other));
+        let account = item.get("account").filter(|account| !account.is_null());
+        Some(Self {
+            id: text("id", "uuid")?.as_str()?.to_owned(),
+            name: match text("name", "title") {
+                Some(name) => name.as_str()?.to_owned(),
+                None => String::new(),
+            },
+            account: match account {
+                Some(account) => Some(account.get("id")?.as_str()?.parse().ok()?),
+                None => None,
+            },
+        })
+    }
+
     fn into_zone(self) -> Option<ZoneRef> {
         Some(ZoneRef {
             id: self.id.parse().ok()?,
             name: Some(self.name).filter(|name| !name.is_empty())?,
-            account: self.account?.id,
+            account: self.account?,
         })
     }
 
@@ -235,13 +243,12 @@ impl<D: Database, W: Platform> Gateway<'_, D, W> {
             .filter(|envelope| envelope.success == Some(true) && status.is_success());
         let result = envelope.and_then(|envelope| envelope.result);
         let result = result.ok_or_else(|| unreadable(status))?;
-        if result.get().starts_with('[') {
-            serde_json::from_str(result.get()).map_err(|_| unreadable(status))
-        } else {
-            serde_json::from_str(result.get())
-                .map(|item| vec![item])
-                .map_err(|_| unreadable(status))
-        }
+        let items = match json::of_others(result.get().as_bytes()) {
+            Some(Value::Array(items)) => items.iter().map(Item::read).collect(),
+            Some(item) => Item::read(&item).map(|item| vec![item]),
+            None => None,
+        };
+        items.ok_or_else(|| unreadable(status))
     }
 }
 

@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 
 use http::StatusCode;
-use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use crate::model::Timestamp;
+use crate::model::{Timestamp, json};
 use crate::upstream::{Answer, Envelope, Exchange};
 
 /// What to read, and what of it tells. Stored with the intent.
@@ -47,17 +46,6 @@ pub enum Verdict {
 
 /// How far Cloudflare's clock may be behind ours.
 const CLOCK_SKEW_MS: i64 = 5_000;
-
-/// A DNS record as far as it tells whether a write happened.
-#[derive(Deserialize)]
-struct Record {
-    #[serde(rename = "type", default)]
-    kind: String,
-    #[serde(default)]
-    content: String,
-    created_on: Option<Timestamp>,
-    modified_on: Option<Timestamp>,
-}
 
 impl ReadBack {
     /// As it is stored.
@@ -185,41 +173,41 @@ impl ReadBack {
 }
 
 fn is_marked_deleted(envelope: Option<&Envelope>) -> bool {
-    #[derive(Deserialize)]
-    struct Marked {
-        deleted_at: Option<Value>,
-    }
     envelope
         .and_then(|envelope| envelope.result.as_deref())
-        .and_then(|result| serde_json::from_str::<Marked>(result.get()).ok())
-        .is_some_and(|marked| marked.deleted_at.is_some())
+        .and_then(|result| json::of_others(result.get().as_bytes()))
+        .is_some_and(|shown| !member(&shown, "deleted_at").is_null())
 }
 
 /// Whether `item` is a record with this content that was made since.
 fn is_new(item: &RawValue, content: &str, since: Timestamp) -> bool {
-    serde_json::from_str::<Record>(item.get()).is_ok_and(|record| {
-        is_later(record.created_on, since) && same_content(&record.kind, &record.content, content)
+    json::of_others(item.get().as_bytes()).is_some_and(|record| {
+        is_later(member(&record, "created_on"), since) && has_content(&record, content)
     })
 }
 
 /// Whether a record was changed since and has all of `fields`.
 fn has_since(result: &RawValue, fields: &BTreeMap<String, Value>, since: Timestamp) -> bool {
-    let (Ok(record), Ok(shown)) = (
-        serde_json::from_str::<Record>(result.get()),
-        serde_json::from_str::<BTreeMap<String, Value>>(result.get()),
-    ) else {
-        return false;
-    };
-    is_later(record.modified_on, since)
-        && fields.iter().all(|(name, sent)| match sent.as_str() {
-            Some(content) if name == "content" => {
-                same_content(&record.kind, &record.content, content)
-            }
-            _ => shown.get(name) == Some(sent),
-        })
+    json::of_others(result.get().as_bytes()).is_some_and(|record| {
+        is_later(member(&record, "modified_on"), since)
+            && fields.iter().all(|(name, sent)| match sent.as_str() {
+                Some(content) if name == "content" => has_content(&record, content),
+                _ => record.get(name) == Some(sent),
+            })
+    })
 }
 
-fn is_later(time: Option<Timestamp>, since: Timestamp) -> bool {
+fn member<'v>(of: &'v Value, name: &str) -> &'v Value {
+    of.get(name).unwrap_or(&Value::Null)
+}
+
+fn has_content(record: &Value, content: &str) -> bool {
+    let text = |name| member(record, name).as_str().unwrap_or_default();
+    same_content(text("type"), text("content"), content)
+}
+
+fn is_later(time: &Value, since: Timestamp) -> bool {
+    let time: Option<Timestamp> = time.as_str().and_then(|time| time.parse().ok());
     time.is_some_and(|time| time.ms_since(since) >= -CLOCK_SKEW_MS)
 }
 

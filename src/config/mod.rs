@@ -14,17 +14,19 @@ mod problem;
 mod provider;
 mod read;
 mod resolution;
+mod toml_form;
 mod toml_text;
 mod tree;
 mod validate;
 mod words;
 
 pub use conditions::{Condition, conditions_of};
-pub use plan::{Action, Change, ChangeKind, plan, to_toml};
+pub use plan::{Action, Change, ChangeKind, plan};
 pub use problem::{Problem, ReadError};
 pub use provider::Provider;
 pub use read::{Format, Source, read};
 pub use resolution::{AccountRef, Name, Names, Resolution, Title, ZoneRef, names_to_resolve};
+pub use toml_form::to_toml;
 pub use validate::validate;
 pub use words::{is_repository, is_secret_name};
 

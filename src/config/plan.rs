@@ -146,10 +146,3 @@ fn section(
         }
     }
 }
-
-/// The document as TOML, for whoever asks for it as such. Comments and order of keys are not kept.
-#[must_use]
-pub fn to_toml(document: &Document) -> String {
-    // As with JSON, every document has a TOML form: `read` lets no null through.
-    toml::to_string(&document.to_json()).unwrap_or_default()
-}

@@ -11,7 +11,7 @@ use super::uses::uncounted;
 use super::view::Snapshot;
 use crate::audit::Event;
 use crate::catalog::Judged;
-use crate::model::json::Json;
+use crate::model::json::{self, Json};
 use crate::model::{Timestamp, ZoneId};
 use crate::store::Database;
 use crate::upstream::Exchange;
@@ -234,10 +234,6 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
         zone: ZoneId,
         calls: &mut u32,
     ) -> Result<String, Refusal> {
-        #[derive(serde::Deserialize)]
-        struct Named {
-            name: String,
-        }
         if let Some(name) = self.known_zone_name(&call.call.snapshot, zone) {
             return Ok(name);
         }
@@ -248,8 +244,8 @@ impl<D: Database, W: World> Gateway<'_, D, W> {
             .as_deref()
             .and_then(crate::upstream::Envelope::parse)
             .and_then(|envelope| envelope.result)
-            .and_then(|result| serde_json::from_str::<Named>(result.get()).ok())
-            .map(|named| named.name)
+            .and_then(|result| json::of_others(result.get().as_bytes()))
+            .and_then(|zone| Some(zone.get("name")?.as_str()?.to_owned()))
             .ok_or_else(|| Refusal::new(Code::UpstreamUnknown, "Cloudflare did not say what the zone is called, so the call could not be judged and nothing was sent."))?;
         self.view.learn_zone_name(zone, name.clone());
         Ok(name)

@@ -1,6 +1,6 @@
 //! What the permissions and operations of a grant are about, and so what it must name.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use crate::catalog::{self, GroupId, Operation, Scope};
 
@@ -60,7 +60,7 @@ impl Scopes {
 /// Groups also open a few reads beyond that (`DNS Write` lists the regions of an account), so not
 /// every operation counts: of a group that writes anything only what writes, of others a scope
 /// that has an eighth of the operations.
-pub(super) struct GroupScopes(HashMap<GroupId, Opened>);
+pub(super) struct GroupScopes(BTreeMap<GroupId, Opened>);
 
 /// How many operations of each scope a group opens.
 #[derive(Default)]
@@ -100,7 +100,7 @@ impl Counts {
 
 impl GroupScopes {
     pub(super) fn of_catalogue() -> Self {
-        let mut groups: HashMap<GroupId, Opened> = HashMap::new();
+        let mut groups: BTreeMap<GroupId, Opened> = BTreeMap::new();
         for operation in catalog::operations().filter(|operation| !operation.named_only()) {
             for group in operation.groups().iter() {
                 let opened = groups.entry(group).or_default();

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::super::judge::dns::Draft;
@@ -12,7 +13,7 @@ use super::super::refusal::{Code, Refusal};
 use crate::audit::Action;
 use crate::catalog::Method;
 use crate::dns;
-use crate::model::{RecordName, is_within};
+use crate::model::{RecordName, is_within, json};
 use crate::policy::{Counts, Decision, Effect, Facts, GrantId, Policy, RecordFacts, Request};
 
 /// A DNS record as the API shows it, as far as it matters to a decision.
@@ -327,14 +328,11 @@ impl Edits {
 
     /// No more records were added than were judged. Those that were there already are not.
     fn verify_import(&self, result: &RawValue) -> Result<(), String> {
-        #[derive(Deserialize)]
-        struct Added {
-            recs_added: usize,
-        }
-        let added = serde_json::from_str::<Added>(result.get())
-            .map_err(|_| "the answer does not say how many records were added")?;
-        let (added, judged) = (added.recs_added, self.list.len());
-        if added > judged {
+        let added = json::of_others(result.get().as_bytes())
+            .and_then(|added| added.get("recs_added")?.as_u64())
+            .ok_or("the answer does not say how many records were added")?;
+        let judged = self.list.len();
+        if added > judged as u64 {
             return Err(format!("{added} records were added in place of {judged}"));
         }
         Ok(())
@@ -475,15 +473,11 @@ impl Edit {
 
     /// Compares what came of it with what was allowed: id, name, type, content and proxying.
     fn verify(&self, result: &RawValue, zone_name: &str) -> Result<(), String> {
-        #[derive(Deserialize)]
-        struct Identified {
-            id: String,
-        }
         let Some(id) = &self.id else {
             return self.verify_record(result, zone_name);
         };
-        let found = serde_json::from_str::<Identified>(result.get());
-        if !found.is_ok_and(|found| found.id == *id) {
+        let found = json::of_others(result.get().as_bytes());
+        if found.is_none_or(|found| found.get("id").and_then(Value::as_str) != Some(id)) {
             return Err(format!("another record than {id} was changed"));
         }
         // A single deletion is answered with the id alone.

@@ -1,10 +1,10 @@
 //! Finding the zones that parameters name, as far as the run's principal may see them.
 
-use serde::Deserialize;
+use serde_json::Value;
 
 use crate::jobs::hands::Reads;
 use crate::jobs::kind::{ParamsError, Trouble};
-use crate::model::{AccountId, RecordName, RecordPattern, ZoneId};
+use crate::model::{AccountId, RecordName, RecordPattern, ZoneId, json};
 
 /// Zones that are looked up each by itself; more are found in the list of all.
 const MAX_LOOK_UPS: usize = 10;
@@ -21,34 +21,15 @@ pub(super) struct Zone {
     pub(super) plan: String,
 }
 
-#[derive(Deserialize)]
-struct Item {
-    id: ZoneId,
-    name: String,
-    account: AccountItem,
-    #[serde(default)]
-    plan: PlanItem,
-}
-
-#[derive(Deserialize)]
-struct AccountItem {
-    id: AccountId,
-}
-
-#[derive(Deserialize, Default)]
-struct PlanItem {
-    #[serde(default)]
-    legacy_id: Option<String>,
-}
-
-impl From<Item> for Zone {
-    fn from(item: Item) -> Self {
-        Self {
-            id: item.id,
-            name: item.name,
-            account: item.account.id,
-            plan: item.plan.legacy_id.unwrap_or_default(),
-        }
+impl Zone {
+    fn read(item: &Value) -> Option<Self> {
+        let text = |pointer: &str| item.pointer(pointer).and_then(Value::as_str);
+        Some(Self {
+            id: text("/id")?.parse().ok()?,
+            name: text("/name")?.to_owned(),
+            account: text("/account/id")?.parse().ok()?,
+            plan: text("/plan/legacy_id").unwrap_or_default().to_owned(),
+        })
     }
 }
 
@@ -129,12 +110,7 @@ async fn one(hands: &dyn Reads, text: &str) -> Result<Vec<Zone>, Trouble> {
     };
     let envelope = hands.read(query).await?;
     let result = envelope.result.ok_or_else(unreadable)?;
-    if result.get().starts_with('[') {
-        items(result.get())
-    } else {
-        let item: Item = serde_json::from_str(result.get()).map_err(|_| unreadable())?;
-        Ok(vec![item.into()])
-    }
+    items(result.get())
 }
 
 async fn list(hands: &dyn Reads) -> Result<Vec<Zone>, Trouble> {
@@ -156,9 +132,14 @@ async fn list(hands: &dyn Reads) -> Result<Vec<Zone>, Trouble> {
     )))
 }
 
+/// The zones of a result: of a list, or the one it is.
 fn items(text: &str) -> Result<Vec<Zone>, Trouble> {
-    let items: Vec<Item> = serde_json::from_str(text).map_err(|_| unreadable())?;
-    Ok(items.into_iter().map(Zone::from).collect())
+    let zones = match json::of_others(text.as_bytes()) {
+        Some(Value::Array(items)) => items.iter().map(Zone::read).collect(),
+        Some(item) => Zone::read(&item).map(|zone| vec![zone]),
+        None => None,
+    };
+    zones.ok_or_else(unreadable)
 }
 
 fn unreadable() -> Trouble {
