@@ -109,21 +109,21 @@ impl<'d> Compiler<'d> {
             .iter()
             .map(|p| p.name.as_str())
             .collect();
-        principals.sort_unstable();
+        in_order(&mut principals);
         principals.dedup();
         let mut zones: Vec<_> = resolution
             .zones
             .values()
             .map(|zone| (zone.id, zone.name.as_str().into()))
             .collect();
-        zones.sort_unstable();
+        in_order(&mut zones);
         zones.dedup_by_key(|zone| zone.0);
         let mut accounts: Vec<_> = resolution
             .accounts
             .values()
             .map(|a| (a.id, a.name.as_str().into()))
             .collect();
-        accounts.sort_unstable();
+        in_order(&mut accounts);
         accounts.dedup_by_key(|account| account.0);
         let mut operations = Vec::new();
         let mut templates = Vec::new();
@@ -141,9 +141,9 @@ impl<'d> Compiler<'d> {
                 }
             }
         }
-        operations.sort_unstable();
+        in_order(&mut operations);
         operations.dedup();
-        templates.sort_unstable();
+        in_order(&mut templates);
         templates.dedup();
         if principals.len() > MAX_PRINCIPALS
             || zones.len().max(accounts.len()) > MAX_SCOPES
@@ -415,4 +415,10 @@ fn named(text: &str) -> Option<Named> {
         Some(operation) => Some(Named::Operation(operation)),
         None => Template::parse(text).map(Named::Template),
     }
+}
+
+/// Sorts many. The library that is built for size merges where order counts and sorts by a heap where it does
+/// not, which is three times as slow.
+pub(super) fn in_order<T: Ord>(items: &mut [T]) {
+    items.sort();
 }

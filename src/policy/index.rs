@@ -201,7 +201,7 @@ impl Index {
         mut entries: Vec<Entry>,
         mut describe: impl FnMut(u32, u16, u32) -> (What, Families),
     ) -> Self {
-        entries.sort_unstable_by_key(|entry| {
+        entries.sort_by_key(|entry| {
             u128::from(entry.key) << 64 | u128::from(entry.order) << 32 | u128::from(entry.grant)
         });
         entries.dedup();

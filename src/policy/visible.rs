@@ -9,6 +9,7 @@ use crate::catalog::{self, Family, Method, Operation};
 use crate::config::document::Effect;
 use crate::model::{AccountId, Timestamp, ZoneId};
 
+use super::compile::in_order;
 use super::grant::{Families, Item, Verdict, Via};
 use super::index::{Block, Next, Principal, ScopeKey, What};
 use super::{Decision, Moment, Policy, PrincipalId, Reason};
@@ -106,7 +107,7 @@ pub(super) struct Index(Vec<Entry>);
 
 impl Index {
     pub(super) fn build(mut entries: Vec<Entry>) -> Self {
-        entries.sort_unstable();
+        in_order(&mut entries);
         entries.dedup_by(|entry, first| {
             (entry.principal, entry.scope) == (first.principal, first.scope) && !entry.is_limited
         });
