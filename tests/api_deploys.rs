@@ -147,10 +147,8 @@ steps = [{{ percent = 5, wait_secs = 60 }}, {{ percent = 100 }}]
 health = [{{ url = "https://site.example.com/__sim/sites/site/health" }}]
 error_rate = {{ max_percent_points = 0.5 }}
 kv = {{ namespace = "{KV_SITE_ID}", key = "site" }}
-sha256 = "{}"
 "#,
-        rollout::CONFIG,
-        "0".repeat(64)
+        rollout::CONFIG
     );
     works.apply_all(&config);
     works.tick();

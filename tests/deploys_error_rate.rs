@@ -124,8 +124,8 @@ fn a_version_that_fails_as_seldom_as_the_one_before_goes_on() {
     assert_eq!(state, "succeeded", "{reason}");
     assert_eq!(history(&harness), WHOLE);
     assert_eq!(purged(&harness).len(), 1);
-    // Each look of the two steps asked.
-    assert_eq!(queries(&harness), 3);
+    // Once before anything was sent, and each look of the two steps.
+    assert_eq!(queries(&harness), 4);
 }
 
 #[test]
@@ -186,6 +186,30 @@ fn a_principal_that_may_not_ask_begins_nothing() {
 }
 
 #[test]
+fn a_question_that_wants_an_approval_or_cannot_be_read_begins_nothing() {
+    let harness = rollout::harness();
+    let asked_first = GRANT.replace("\"allow\"", "\"approve\"");
+    harness.apply(&format!("{}{asked_first}", rollout::CONFIG));
+    let run = start_other(&harness, &params());
+    harness.settle().unwrap();
+    assert_eq!(ended(&harness, run).0, "needs_approval");
+    assert_eq!(history(&harness), [OLD, "1 versions"]);
+
+    let harness = self::harness();
+    let run = start_other(&harness, &params());
+    for _ in 0..10 {
+        let mut network = harness.outside.network.borrow_mut();
+        let answer = json!({"data": null, "errors": [{"message": "unknown field"}]});
+        network.answer_instead(("POST", "/graphql"), 0, 200, &[], &answer);
+    }
+    harness.settle().unwrap();
+    let (state, reason) = ended(&harness, run);
+    assert_eq!(state, "failed");
+    assert!(reason.contains("unknown field"), "{reason}");
+    assert_eq!(history(&harness), [OLD, "1 versions"]);
+}
+
+#[test]
 fn a_grant_that_goes_in_the_middle_takes_the_version_back() {
     let harness = harness();
     let run = begin(&harness);
@@ -197,7 +221,7 @@ fn a_grant_that_goes_in_the_middle_takes_the_version_back() {
         reason.contains("deployer may not call POST /graphql on the dataset"),
         "{reason}"
     );
-    assert_eq!(queries(&harness), 0);
+    assert_eq!(queries(&harness), 1);
     assert_eq!(history(&harness), BACK);
 }
 
@@ -247,11 +271,11 @@ fn analytics_that_cannot_be_read_are_asked_again_and_never_count_as_fine() {
         harness.settle().unwrap();
         let (state, reason) = ended(&harness, run);
         assert_eq!(state, "succeeded", "{answer}: {reason}");
-        assert_eq!(queries(&harness), 5, "{answer}");
+        assert_eq!(queries(&harness), 6, "{answer}");
 
         // For ever: it goes back.
         let harness = self::harness();
-        let run = start_other(&harness, &params());
+        let run = begin(&harness);
         for _ in 0..40 {
             let mut network = harness.outside.network.borrow_mut();
             network.answer_instead(("POST", "/graphql"), 0, status, &[], &answer);
@@ -278,7 +302,7 @@ fn too_many_questions_are_waited_for() {
     );
     drop(network);
     minutes(&harness, 5);
-    assert_eq!(queries(&harness), 1);
+    assert_eq!(queries(&harness), 2);
     harness.settle().unwrap();
     assert_eq!(ended(&harness, run).0, "succeeded");
 }

@@ -11,11 +11,15 @@
 mod support;
 
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 use simulator::{ACME_ID, KV_BILLING_ID, KV_SITE_ID, TOKEN};
 use support::harness::Harness;
 use support::lab::writes::BY_HAND;
 use support::rollout::{self, ended, history, minutes, start_other, usual_bundle};
+use zonekeeper::config::document::Job;
 use zonekeeper::jobs::fixed_param;
+use zonekeeper::model::hex;
+use zonekeeper::model::typed::Typed as _;
 
 /// Somebody who may also read bundles: in one namespace and one bucket.
 const GRANTS: &str = r#"
@@ -284,16 +288,46 @@ fn a_bundle_whose_key_or_digest_nobody_named_is_not_asked_for() {
 
 #[test]
 fn whoever_starts_a_run_does_not_choose_where_bundles_come_from() {
+    let fixed = |set: Value, given: Value| {
+        let job = json!({"name": "j", "kind": "workers.deploy", "run_as": "bot", "params": set});
+        fixed_param(&Job::read(job).unwrap(), given.as_object().unwrap())
+    };
     for (name, is_fixed) in [
         ("kv", true),
         ("r2", true),
         ("github", true),
+        ("bundle", true),
         ("key", false),
+        ("account", false),
         ("sha256", false),
     ] {
-        let given = json!({name: {}});
-        let found = fixed_param("workers.deploy", given.as_object().unwrap());
+        let found = fixed(json!({}), json!({name: {}}));
         assert_eq!(found, Some(name).filter(|_| is_fixed));
+    }
+    // What the job's configuration says of these holds; saying the same changes nothing.
+    for name in ["account", "sha256"] {
+        let set = json!({name: "a"});
+        assert_eq!(fixed(set.clone(), json!({name: "b"})), Some(name));
+        assert_eq!(fixed(set.clone(), json!({name: null})), Some(name));
+        assert_eq!(fixed(set.clone(), set), None);
+    }
+}
+
+#[test]
+fn a_bundle_that_is_sent_has_the_digest_that_the_job_names() {
+    let digest = hex(&Sha256::digest(usual_bundle()));
+    for (named, state) in [(digest, "succeeded"), ("0".repeat(64), "failed")] {
+        let harness = harness();
+        let mut params = rollout::params();
+        params["sha256"] = json!(named);
+        let run = start_other(&harness, &params);
+        harness.settle().unwrap();
+        let (found, reason) = ended(&harness, run);
+        assert_eq!(found, state, "{reason}");
+        if state == "failed" {
+            assert!(reason.contains("not the one that was named"), "{reason}");
+            assert_eq!(history(&harness), [OLD, "1 versions"]);
+        }
     }
 }
 

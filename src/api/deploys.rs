@@ -99,6 +99,7 @@ impl<D: Database, P: Platform> Gateway<'_, D, P> {
         })?;
         self.deploying_job(&job).await?; // (1)
         let mut params = Map::new();
+        let mut own = Map::new();
         let digest = hex(&Sha256::digest(&bytes));
         if is_bundle {
             if content_type.starts_with("multipart/") && content_type != form_type(&bytes) {
@@ -126,7 +127,7 @@ impl<D: Database, P: Platform> Gateway<'_, D, P> {
                     "The bundle could not be kept, so nothing was started.",
                 )
             })?;
-            params.insert("bundle".to_owned(), key.into());
+            own.insert("bundle".to_owned(), key.into());
             params.insert("version".to_owned(), Value::Null);
             params.insert("force".to_owned(), Value::Null);
         } else {
@@ -136,7 +137,7 @@ impl<D: Database, P: Platform> Gateway<'_, D, P> {
             })?;
             params.insert("version".to_owned(), version.into());
             params.insert("force".to_owned(), asked.force.into());
-            params.insert("bundle".to_owned(), Value::Null);
+            own.insert("bundle".to_owned(), Value::Null);
         }
         let said = [("commit", asked.commit), ("message", asked.message)];
         for (name, text) in said {
@@ -148,6 +149,7 @@ impl<D: Database, P: Platform> Gateway<'_, D, P> {
         let wanted = Wanted {
             job: &job,
             params,
+            own,
             dry_run: asked.dry_run,
             body: &body,
             operation: "zonekeeper-deploy-start",
@@ -273,8 +275,8 @@ impl<D: Database, P: Platform> Gateway<'_, D, P> {
             .ok_or_else(|| wrong("The deployment changed nothing that could be rolled back."))?;
         let current = result.and_then(|result| result.get("version")?.as_str());
         let same = |name: &str| run.params.get(name);
+        let own = json!({"account": same("account"), "bundle": null});
         let params = json!({
-            "account": same("account"),
             "script": same("script"),
             "zones": same("zones"),
             "health": null,
@@ -282,17 +284,17 @@ impl<D: Database, P: Platform> Gateway<'_, D, P> {
             "replaces": current,
             "version": previous,
             "force": true,
-            "bundle": null,
             "steps": [{"percent": 100}],
             "commit": null,
             "message": format!("roll back run {}", run.id),
         });
-        let Value::Object(params) = params else {
+        let (Value::Object(params), Value::Object(own)) = (params, own) else {
             return Err(no_run());
         };
         let wanted = Wanted {
             job: &run.job,
             params,
+            own,
             dry_run: false,
             body: "",
             operation: "zonekeeper-deploy-rollback",

@@ -40,6 +40,8 @@ pub(super) struct Wanted<'w> {
     pub(super) job: &'w str,
     /// Take the place of the job's parameters of the same names; `null` takes one away.
     pub(super) params: Map<String, Value>,
+    /// What the route itself sets, whatever the job's configuration says.
+    pub(super) own: Map<String, Value>,
     /// Whether it ends with its plan.
     pub(super) dry_run: bool,
     /// What two calls with one idempotency key must have in common.
@@ -191,6 +193,7 @@ impl<D: Database, P: Platform> Gateway<'_, D, P> {
         let wanted = Wanted {
             job: name,
             params,
+            own: Map::new(),
             dry_run,
             body: &body,
             operation: "zonekeeper-run-start",
@@ -213,7 +216,7 @@ impl<D: Database, P: Platform> Gateway<'_, D, P> {
         let jobs = &snapshot.config.document.jobs;
         let job = jobs.iter().find(|job| job.name == name);
         let job = job.ok_or_else(|| no_job(name))?; // (1)
-        if let Some(name) = fixed_param(&job.kind, &wanted.params) {
+        if let Some(name) = fixed_param(job, &wanted.params) {
             let message = "only the job's configuration sets it";
             return Err(params_refusal(&ParamsError {
                 field: name.to_owned(),
@@ -222,6 +225,7 @@ impl<D: Database, P: Platform> Gateway<'_, D, P> {
         }
         let mut params = job.params.clone();
         params.extend(wanted.params);
+        params.extend(wanted.own);
         params.retain(|_, value| !value.is_null());
         let (_, kind) = kind_of(&job.kind, &params)
             .map_err(|error| params_refusal(&error))? // (2)

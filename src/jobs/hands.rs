@@ -27,7 +27,7 @@ use crate::upstream::{BUFFERED_ANSWER_CAP, Envelope, Outcome};
 pub(super) const BLOCK_MS: i64 = 300_000;
 
 /// The analytics API.
-pub(super) const GRAPHQL: &str = "/graphql";
+const GRAPHQL: &str = "/graphql";
 
 /// A run that is read for is held on after so long.
 const HOLD_ON_AFTER_MS: i64 = 15_000;

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use super::hands::Hands;
 use super::kinds;
 use crate::catalog::Method;
+use crate::config::document::Job;
 use crate::model::typed::Typed;
 use crate::model::{Timestamp, ZoneId};
 use crate::run::{NewStep, Run, Work};
@@ -169,13 +170,23 @@ pub struct KindInfo {
     pub subrequests: u32,
     /// Parameters that the configuration of a job alone sets: whoever may start a run does not.
     pub fixed: &'static [&'static str],
+    /// Parameters that whoever starts a run sets only where the configuration of the job does not.
+    pub pinned: &'static [&'static str],
 }
 
-/// The parameter that is given for a run of a kind although only its job may set it.
+/// The parameter that is given for a run of a job although only the job's configuration may set it.
 #[must_use]
-pub fn fixed_param(kind: &str, given: &Map<String, Value>) -> Option<&'static str> {
-    let fixed = kind_named(kind).map_or(&[][..], |kind| kind.fixed);
-    fixed.iter().copied().find(|name| given.contains_key(*name))
+pub fn fixed_param(job: &Job, given: &Map<String, Value>) -> Option<&'static str> {
+    let kind = kind_named(&job.kind)?;
+    let is_given = |name: &&&str| given.contains_key(**name);
+    let is_changed = |name: &&&str| {
+        let set = job.params.get(**name);
+        set.is_some() && given.get(**name).is_some_and(|given| Some(given) != set)
+    };
+    let fixed = kind.fixed.iter().find(is_given);
+    fixed
+        .or_else(|| kind.pinned.iter().find(is_changed))
+        .copied()
 }
 
 /// Every kind there is. A new kind joins by its line here.

@@ -10,15 +10,11 @@ pub fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) ->
         .map(|(_, candidate)| candidate)
 }
 
-/// Levenshtein distance over the first 128 characters, ignoring case.
+/// Levenshtein distance over the first 64 characters, ignoring case.
 #[must_use]
 pub fn edits(a: &str, b: &str) -> usize {
-    let chars = |text: &str| -> Vec<char> {
-        text.chars()
-            .take(128)
-            .flat_map(char::to_lowercase)
-            .collect()
-    };
+    let chars =
+        |text: &str| -> Vec<char> { text.chars().take(64).flat_map(char::to_lowercase).collect() };
     let (a, b) = (chars(a), chars(b));
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (above, char_a) in a.iter().enumerate() {

@@ -5,6 +5,7 @@
 //! `**` matches a label that is itself `*`, so that whoever may write any single name cannot write
 //! the one that answers for all of them.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use super::RecordName;
@@ -52,25 +53,23 @@ impl RecordPattern {
     /// Misplaced stars, and labels that no record name can have.
     pub fn parse(text: &str) -> Result<Self, InvalidPattern> {
         let text = text.strip_suffix(is_dot).unwrap_or(text);
-        let mut labels = Vec::new();
-        for (index, label) in text.split(is_dot).enumerate() {
-            labels.push(match label {
-                "*" => Label::One,
-                "**" => Label::Many,
-                "\\*" if index == 0 => Label::Exact("*".into()),
-                "\\*" => return Err(InvalidPattern::StarNotFirst),
-                _ => match canonical_label(label) {
-                    Ok(label) => Label::Exact(label.into()),
-                    Err(InvalidName::Star) => return Err(InvalidPattern::StarInLabel),
-                    Err(error) => return Err(InvalidPattern::Label(error)),
-                },
+        let labels = text.split(is_dot).enumerate();
+        if labels.clone().any(|(_, label)| matches!(label, "*" | "**")) {
+            let labels = labels.map(|(index, label)| match label {
+                "*" => Ok(Label::One),
+                "**" => Ok(Label::Many),
+                _ => exact_label(index, label).map(|label| Label::Exact(label.into())),
             });
+            return Ok(Self(Form::Labels(labels.collect::<Result<_, _>>()?)));
         }
-        let exact: Option<Vec<&str>> = labels.iter().map(Label::exact).collect();
-        Ok(Self(match exact {
-            Some(exact) => Form::Exact(exact.join(".").into()),
-            None => Form::Labels(labels.into()),
-        }))
+        let mut exact = String::with_capacity(text.len());
+        for (index, label) in labels {
+            if index > 0 {
+                exact.push('.');
+            }
+            exact.push_str(&exact_label(index, label)?);
+        }
+        Ok(Self(Form::Exact(exact.into())))
     }
 
     /// The one name it matches, when it has no wildcards.
@@ -92,14 +91,19 @@ impl RecordPattern {
     }
 }
 
-impl Label {
-    fn exact(&self) -> Option<&str> {
-        match self {
-            Self::Exact(label) => Some(label),
-            Self::One | Self::Many => None,
-        }
+/// A label that stands for itself.
+fn exact_label(index: usize, label: &str) -> Result<Cow<'_, str>, InvalidPattern> {
+    match label {
+        "\\*" if index == 0 => Ok(Cow::Borrowed("*")),
+        "\\*" => Err(InvalidPattern::StarNotFirst),
+        _ => canonical_label(label).map_err(|error| match error {
+            InvalidName::Star => InvalidPattern::StarInLabel,
+            error => InvalidPattern::Label(error),
+        }),
     }
+}
 
+impl Label {
     /// Whether it matches this one label.
     fn matches(&self, label: &str) -> bool {
         match self {

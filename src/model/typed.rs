@@ -112,7 +112,9 @@ pub(crate) struct Members(Map<String, Value>);
 impl Members {
     /// Those of `value`, which has to be an object, with none but `known` where these are given.
     pub(crate) fn of(value: Value, known: Option<&[&str]>) -> Result<Self, Misfit> {
-        let members = Map::read(value)?;
+        let Value::Object(members) = value else {
+            return Err(Misfit::unexpected(&value, "a table"));
+        };
         if let Some(known) = known
             && let Some(key) = members.keys().find(|key| !known.contains(&key.as_str()))
         {
@@ -355,6 +357,8 @@ impl Typed for Map<String, Value> {
     fn read(value: Value) -> Result<Self, Misfit> {
         match value {
             Value::Object(members) => Ok(members),
+            // As clients write a table that they do not have; a configuration takes no null anywhere.
+            Value::Null => Ok(Self::new()),
             other => Err(Misfit::unexpected(&other, "a table")),
         }
     }
@@ -373,7 +377,7 @@ impl Optional for Map<String, Value> {
 impl<T: Typed> Typed for BTreeMap<String, T> {
     fn read(value: Value) -> Result<Self, Misfit> {
         let mut read = Self::new();
-        for (key, value) in Map::read(value)? {
+        for (key, value) in Members::of(value, None)?.0 {
             let item = member(&key, value)?;
             read.insert(key, item);
         }

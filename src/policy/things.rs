@@ -50,6 +50,19 @@ impl Listed {
         resolution: &Resolution,
         accounts: Option<&[AccountId]>,
     ) -> Vec<Self> {
+        let document::Grant {
+            settings,
+            rulesets,
+            lists,
+            kv,
+            r2,
+            graphql,
+            ..
+        } = written;
+        let is_listed = settings.is_some() || rulesets.is_some() || lists.is_some();
+        if !is_listed && kv.is_none() && r2.is_none() && graphql.is_none() {
+            return Vec::new();
+        }
         let plain = |family, names: Option<&Vec<String>>| {
             names.map(|names| Self {
                 family,
@@ -58,7 +71,7 @@ impl Listed {
                 keys: Box::default(),
             })
         };
-        let kv = written.kv.as_ref().map(|kv| {
+        let kv = kv.as_ref().map(|kv| {
             let mut is_any_name = kv.namespaces.is_empty();
             let mut names = Vec::new();
             for title in &kv.namespaces {
@@ -74,20 +87,13 @@ impl Listed {
                 keys: kv.keys.iter().map(|key| key.as_str().into()).collect(),
             }
         });
-        let phases = written.rulesets.as_ref().map(|it| &it.phases);
         [
-            plain(
-                Family::Settings,
-                written.settings.as_ref().map(|it| &it.ids),
-            ),
-            plain(Family::Rulesets, phases),
-            plain(Family::Lists, written.lists.as_ref().map(|it| &it.ids)),
+            plain(Family::Settings, settings.as_ref().map(|it| &it.ids)),
+            plain(Family::Rulesets, rulesets.as_ref().map(|it| &it.phases)),
+            plain(Family::Lists, lists.as_ref().map(|it| &it.ids)),
             kv,
-            plain(Family::R2, written.r2.as_ref().map(|it| &it.buckets)),
-            plain(
-                Family::Graphql,
-                written.graphql.as_ref().map(|it| &it.datasets),
-            ),
+            plain(Family::R2, r2.as_ref().map(|it| &it.buckets)),
+            plain(Family::Graphql, graphql.as_ref().map(|it| &it.datasets)),
         ]
         .into_iter()
         .flatten()

@@ -36,6 +36,7 @@ pub(in crate::jobs) const KIND: KindInfo = KindInfo {
     repeats_unknown: true,
     subrequests: 25,
     fixed: &[],
+    pinned: &[],
 };
 
 object! {

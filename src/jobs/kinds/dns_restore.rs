@@ -38,6 +38,7 @@ pub(in crate::jobs) const KIND: KindInfo = KindInfo {
     // The zone and the snapshot, page by page.
     subrequests: 2 * MAX_PAGES + 10,
     fixed: &[],
+    pinned: &[],
 };
 
 object! {

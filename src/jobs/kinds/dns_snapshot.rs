@@ -32,6 +32,7 @@ pub(in crate::jobs) const KIND: KindInfo = KindInfo {
     // A blob read, a page read and a blob stored for each, their audit entries, and the rows.
     subrequests: 2 * MAX_PAGES + 10,
     fixed: &[],
+    pinned: &[],
 };
 
 object! {

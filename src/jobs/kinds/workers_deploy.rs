@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 
 use super::zones::find_zones;
 use crate::catalog::Method;
-use crate::jobs::hands::{GRAPHQL, Hands};
+use crate::jobs::hands::Hands;
 use crate::jobs::kind::{
     Check, JobKind, KindInfo, Plan, Sample, Task, Then, Trouble, Verified, call_step,
 };
@@ -48,8 +48,10 @@ pub(in crate::jobs) const KIND: KindInfo = KindInfo {
     repeats_unknown: false,
     // What Cloudflare has, every address three times, what its analytics say, and the rows.
     subrequests: 30,
-    // They say whose bundles are taken, and where a token is sent.
-    fixed: &["github", "kv", "r2"],
+    // They say whose bundles are taken, and where a token is sent. What is sent along is stored by
+    // `POST /api/v1/deploys`, which alone may name it.
+    fixed: &["github", "kv", "r2", "bundle"],
+    pinned: &["account", "sha256"],
 };
 
 #[derive(Debug)]
@@ -207,19 +209,12 @@ impl Deploy {
         for zone in find_zones(hands, &self.0.zones).await? {
             samples.extend(self.samples(zone.id, &zone.name));
         }
-        if self.0.error_rate.is_some() {
-            samples.push(Sample {
-                method: Method::Post,
-                path: GRAPHQL.to_owned(),
-                body: Some(error_rate::question(&self.0, hands.now(), hands.now())),
-            });
-        }
         for sample in &samples {
             if let Some(why) = hands.why_not(sample).await? {
                 return Err(Trouble::Impossible(why));
             }
         }
-        Ok(())
+        error_rate::try_out(hands, &self.0).await
     }
 
     async fn upload(&self, hands: &dyn Hands, memory: Memory) -> Result<Plan, Trouble> {

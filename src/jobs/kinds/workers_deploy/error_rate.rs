@@ -21,6 +21,8 @@ const QUERY: &str = "query($account: string, $script: string, $since: Time, $unt
 }";
 /// Rows that are given at the most: with as many as that there may be more.
 const MAX_ROWS: usize = 1000;
+/// Milliseconds before a deployment over which it is asked for the first time.
+const TRIED_MS: i64 = 3_600_000;
 /// Requests that the new version must have had, unless the parameters say otherwise.
 const MIN_REQUESTS: u32 = 50;
 
@@ -31,15 +33,36 @@ struct Count {
     errors: f64,
 }
 
-/// The body of the question how often the versions of the Worker failed from `since` until `until`.
-pub(super) fn question(params: &Params, since: Timestamp, until: Timestamp) -> String {
+/// What is counted from `since` until `until`, by version.
+async fn rows(
+    hands: &dyn Hands,
+    params: &Params,
+    since: Timestamp,
+    until: Timestamp,
+) -> Result<Vec<Value>, Trouble> {
     let variables = json!({
         "account": params.account.to_string(),
         "script": params.script,
         "since": since,
         "until": until,
     });
-    json!({"query": QUERY, "variables": variables}).to_string()
+    let question = json!({"query": QUERY, "variables": variables});
+    let mut data = hands.query(question.to_string()).await?;
+    let rows = data.pointer_mut("/viewer/accounts/0/workersInvocationsAdaptive");
+    match rows.map(Value::take) {
+        Some(Value::Array(rows)) if rows.len() < MAX_ROWS => Ok(rows),
+        _ => Err(unread()),
+    }
+}
+
+/// Asks once before anything is sent, so that who may not, or would have to wait for an approval, begins nothing.
+pub(super) async fn try_out(hands: &dyn Hands, params: &Params) -> Result<(), Trouble> {
+    if params.error_rate.is_none() {
+        return Ok(());
+    }
+    let now = hands.now();
+    let rows = rows(hands, params, now.plus_ms(-TRIED_MS), now).await?;
+    count(&rows, "").map(|_| ())
 }
 
 /// Compares the versions; ends the deployment where the new one fails too much more often than the old
@@ -56,13 +79,8 @@ pub(super) async fn look(
     let since = deployment.created.ok_or_else(unreadable)?;
     // Their clock may be ahead of ours.
     let until = hands.now().max(since.plus_ms(1_000));
-    let data = hands.query(question(params, since, until)).await?;
-    let rows = data.pointer("/viewer/accounts/0/workersInvocationsAdaptive");
-    let rows = rows.and_then(Value::as_array);
-    let rows = rows
-        .filter(|rows| rows.len() < MAX_ROWS)
-        .ok_or_else(unread)?;
-    let (old, new) = (count(rows, old)?, count(rows, new)?);
+    let rows = rows(hands, params, since, until).await?;
+    let (old, new) = (count(&rows, old)?, count(&rows, new)?);
     if new.requests < f64::from(rate.min_requests.unwrap_or(MIN_REQUESTS))
         || new.percent() - old.percent() <= rate.max_percent_points
     {

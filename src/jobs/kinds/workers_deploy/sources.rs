@@ -6,7 +6,7 @@
 use sha2::{Digest as _, Sha256};
 
 use super::github::Which;
-use super::params::{Params, wrong};
+use super::params::{BUNDLES, Params, wrong};
 use crate::jobs::hands::{Hands, blob_of_digest};
 use crate::jobs::kind::{ParamsError, Trouble};
 use crate::model::hex;
@@ -156,6 +156,10 @@ pub(super) fn check(params: &Params) -> Result<(), ParamsError> {
 /// Gets the bundle; where its digest is named it must have that.
 pub(super) async fn bundle(hands: &dyn Hands, params: &Params) -> Result<Vec<u8>, Trouble> {
     if let Some(key) = &params.bundle {
+        let digest = key.strip_prefix(BUNDLES).unwrap_or_default();
+        if params.sha256.as_ref().is_some_and(|named| named != digest) {
+            return Err(Trouble::Impossible(not_named(digest)));
+        }
         return blob_of_digest(hands, key).await;
     }
     let bytes = match (&params.github, Place::of(params)) {
@@ -181,10 +185,13 @@ pub(super) async fn bundle(hands: &dyn Hands, params: &Params) -> Result<Vec<u8>
     let digest = hex(&Sha256::digest(&bytes));
     if params.sha256.as_ref().is_some_and(|named| *named != digest) {
         // KV shows what was changed a minute late.
-        let message = format!("The bundle has the SHA-256 {digest}, not the one that was named.");
-        return Err(Trouble::Again(message));
+        return Err(Trouble::Again(not_named(&digest)));
     }
     Ok(bytes)
+}
+
+fn not_named(digest: &str) -> String {
+    format!("The bundle has the SHA-256 {digest}, not the one that was named.")
 }
 
 /// Free text as one segment of a path.
