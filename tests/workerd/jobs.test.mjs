@@ -353,7 +353,7 @@ describe("what is wrong is said in one sentence, and nothing changes", () => {
   }
 
   for (const [what, change, message] of [
-    ["a parameter that the kind does not have", { params: { zones: ["example.com"], urls: [] } }, /jobs\[0\]\.params.*`urls`/],
+    ["a parameter that the kind does not have", { params: { zones: ["example.com"], urls: [] } }, /jobs\[0\]\.params\.urls: there is no key "urls" here/],
     ["nothing to purge", { params: { zones: ["example.com"] } }, /jobs\[0\]\.params.*nothing to purge/],
     ["a URL that is none", { params: { zones: ["example.com"], files: ["www.example.com/"] } }, /jobs\[0\]\.params\.files\[0\]/],
     ["a schedule that never comes", { schedule: "0 0 30 2 *" }, /jobs\[0\]\.schedule.*never comes/],
@@ -375,7 +375,7 @@ describe("what is wrong is said in one sentence, and nothing changes", () => {
   }
 
   for (const [what, body, status, code, message] of [
-    ["a parameter that the kind does not have", { params: { urls: [] } }, 400, 20032, /`urls`/],
+    ["a parameter that the kind does not have", { params: { urls: [] } }, 400, 20032, /`params\.urls` does not fit: there is no key "urls" here/],
     ["a URL that is none", { params: { files: ["ftp://example.com/"] } }, 400, 20032, /`params\.files\[0\]`/],
     ["a zone that there is not", { params: { zones: ["nowhere.example"] } }, 400, 20032, /nowhere\.example/],
     ["a zone of another grant", { params: { zones: ["example.net"], files: urls(1, "example.net") } }, 403, 20020, /^Nothing was started: .*nightly/],
