@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
+use std::rc::Rc;
 
 use zonekeeper::catalog::{self, Method};
 use zonekeeper::config::document::Document;
@@ -83,22 +84,32 @@ pub(crate) const SHAPES: [Shape; 9] = [
 
 /// What is compiled.
 pub(crate) struct Source {
-    document: Document,
-    resolution: Resolution,
+    shape: Shape,
+    size: usize,
+    document: Rc<Document>,
+    resolution: Rc<Resolution>,
 }
 
 impl Source {
     /// `size` grants of `shape`.
     pub(crate) fn new(shape: Shape, size: usize) -> Self {
         Self {
-            document: document(size, shape.grant),
-            resolution: resolution(size),
+            shape,
+            size,
+            document: Rc::new(document(size, shape.grant)),
+            resolution: Rc::new(resolution(size)),
         }
     }
 
-    /// Compiles it.
-    pub(crate) fn compile(&self) -> Option<Policy> {
-        compile(black_box(&self.document), &self.resolution).ok()
+    /// Compiles it and decides the first call.
+    pub(crate) fn start(&self) -> bool {
+        Subject::new(self).is_some_and(|subject| subject.decide())
+    }
+
+    /// Compiles it with every condition, as before it is stored.
+    pub(crate) fn check(&self) -> bool {
+        let policy = compile(black_box(&self.document), &self.resolution);
+        policy.is_ok_and(|policy| policy.check_conditions().is_ok())
     }
 }
 
@@ -112,9 +123,10 @@ pub(crate) struct Subject {
 }
 
 impl Subject {
-    /// The middle grant of `size`; `None` when the configuration does not compile.
-    pub(crate) fn new(shape: Shape, size: usize) -> Option<Self> {
-        let policy = Source::new(shape, size).compile()?;
+    /// The middle grant; `None` when the configuration does not compile.
+    pub(crate) fn new(source: &Source) -> Option<Self> {
+        let Source { shape, size, .. } = *source;
+        let policy = compile(black_box(&source.document), &source.resolution).ok()?;
         let middle = size / 2;
         let principal = policy.principal(&if shape.is_shared {
             "holder".to_owned()

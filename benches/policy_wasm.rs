@@ -21,10 +21,9 @@ impl Bench {
     #[must_use]
     pub fn of(shape: usize, size: usize) -> Option<Self> {
         let shape = *SHAPES.get(shape)?;
-        Some(Self {
-            source: Source::new(shape, size),
-            subject: Subject::new(shape, size)?,
-        })
+        let source = Source::new(shape, size);
+        let subject = Subject::new(&source)?;
+        Some(Self { source, subject })
     }
 
     /// What the shape is called.
@@ -41,9 +40,15 @@ impl Bench {
             .sum()
     }
 
-    /// Compiles the configuration.
+    /// Compiles the configuration and decides the first call.
     #[must_use]
-    pub fn compile(&self) -> bool {
-        black_box(self.source.compile().is_some())
+    pub fn start(&self) -> bool {
+        black_box(self.source.start())
+    }
+
+    /// Compiles the configuration with every condition, as before it is stored.
+    #[must_use]
+    pub fn check(&self) -> bool {
+        black_box(self.source.check())
     }
 }

@@ -24,6 +24,7 @@ mod reference;
 mod timezones;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use zonekeeper::config::Resolution;
 use zonekeeper::config::document::{Document, Effect, Grant};
@@ -44,11 +45,13 @@ fn policy_and_reference_decide_alike() {
         .unwrap_or(CASES)
         .div_ceil(CALLS_OF_ONE);
     let mut dice = Dice(number("ZONEKEEPER_SEED").unwrap_or(1) as u64);
-    let resolution = resolution();
+    let resolution = Rc::new(resolution());
     let mut seen = Seen::default();
     for number in 0..configurations {
         let made = dice.configuration();
-        let policy = compile(&made.document, &resolution).unwrap();
+        let document = Rc::new(made.document.clone());
+        let policy = compile(&document, &resolution).unwrap();
+        policy.check_conditions().unwrap();
         for _ in 0..CALLS_OF_ONE {
             let call = dice.call(&made);
             if let Some(why) = difference(&made.document, &resolution, &policy, &call, &mut seen) {
@@ -255,9 +258,13 @@ impl Seen {
 }
 
 /// As little configuration and call as policy and reference still differ about.
-fn smallest(mut document: Document, mut call: Call, resolution: &Resolution) -> (Document, Call) {
+fn smallest(
+    mut document: Document,
+    mut call: Call,
+    resolution: &Rc<Resolution>,
+) -> (Document, Call) {
     let differs = |document: &Document, call: &Call| {
-        let policy = compile(document, resolution);
+        let policy = compile(&Rc::new(document.clone()), resolution);
         policy.is_ok_and(|policy| {
             let seen = &mut Seen::default();
             difference(document, resolution, &policy, call, seen).is_some()

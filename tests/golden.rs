@@ -19,6 +19,7 @@ mod timezones;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
+use std::rc::Rc;
 
 use serde::Deserialize;
 use zonekeeper::catalog::{self, Family, Method};
@@ -182,7 +183,7 @@ fn topics() -> Vec<(String, Topic)> {
 }
 
 /// The group's configuration, which must be one that can be applied.
-fn compiled(file: &str, group: &Group) -> (Document, Policy) {
+fn compiled(file: &str, group: &Group) -> (Rc<Document>, Policy) {
     let grants = toml::from_str(&group.config)
         .map_err(|error| error.to_string())
         .and_then(Document::from_json)
@@ -200,9 +201,11 @@ fn compiled(file: &str, group: &Group) -> (Document, Policy) {
     let source = read(text.as_bytes(), Format::Toml)
         .unwrap_or_else(|error| panic!("{file}: {}: {error}", group.about));
     validate(&source).unwrap_or_else(|problems| panic!("{file}: {}: {problems:?}", group.about));
-    let policy = compile(&source.document, &resolution())
+    let document = Rc::new(source.document);
+    let policy = compile(&document, &Rc::new(resolution()))
+        .and_then(|policy| policy.check_conditions().map(|()| policy))
         .unwrap_or_else(|error| panic!("{file}: {}: {error}", group.about));
-    (source.document, policy)
+    (document, policy)
 }
 
 fn call(group: &Group, row: &Row) -> Result<Call, String> {

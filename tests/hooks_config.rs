@@ -208,9 +208,9 @@ fn a_hook_is_part_of_the_configuration_in_every_form() {
     // Written as TOML or JSON it is the same document.
     let current = block_on(keeper.store.current_config()).unwrap().document;
     let toml = read(to_toml(&current).as_bytes(), Format::Toml).unwrap();
-    assert_eq!(toml.document, current);
+    assert_eq!(toml.document, *current);
     let json = read(current.to_json().to_string().as_bytes(), Format::Json).unwrap();
-    assert_eq!(json.document, current);
+    assert_eq!(json.document, *current);
     assert!(validate(&json).unwrap().is_empty());
     // A job that a hook names cannot be taken away.
     let without = config("").replace("name = \"purge\"\nkind", "name = \"other\"\nkind");

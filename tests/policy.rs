@@ -7,14 +7,15 @@
 )]
 
 use std::fmt::Write as _;
+use std::rc::Rc;
 
 use zonekeeper::catalog::{self, Method};
 use zonekeeper::config::document::Document;
 use zonekeeper::config::{AccountRef, Format, Resolution, ZoneRef, read};
 use zonekeeper::model::{RecordName, Timestamp};
 use zonekeeper::policy::{
-    CompileProblem, Decision, Facts, Moment, Policy, PurgeFacts, Pushdown, Reason, RecordFacts,
-    Request, Resource, Target, Visible, WorkerFacts, WorkerPart, compile,
+    CompileError, CompileProblem, Decision, Facts, Moment, Policy, PurgeFacts, Pushdown, Reason,
+    RecordFacts, Request, Resource, Target, Visible, WorkerFacts, WorkerPart, compile,
 };
 
 const COM: &str = "00000000000000000000000000000c01";
@@ -196,11 +197,11 @@ zones = ["example.net"]
 dns = { names = ["home.example.net"], types = ["A", "AAAA"], contents = ["203.0.113.0/24"], proxied = false, max_changes = 1 }
 "#;
 
-fn document(text: &str) -> Document {
-    read(text.as_bytes(), Format::Toml).unwrap().document
+fn document(text: &str) -> Rc<Document> {
+    Rc::new(read(text.as_bytes(), Format::Toml).unwrap().document)
 }
 
-fn resolution() -> Resolution {
+fn resolution() -> Rc<Resolution> {
     let mut resolution = Resolution::default();
     for (name, id) in [
         ("example.com", COM),
@@ -221,7 +222,14 @@ fn resolution() -> Resolution {
         };
         resolution.accounts.insert(name.to_owned(), account);
     }
-    resolution
+    Rc::new(resolution)
+}
+
+/// Why a text cannot be compiled: by itself, or what it says of conditions.
+fn refused(text: &str) -> CompileError {
+    compile(&document(text), &resolution())
+        .and_then(|policy| policy.check_conditions())
+        .unwrap_err()
 }
 
 fn policy() -> Policy {
@@ -1287,6 +1295,53 @@ fn a_sentence_says_which_rule_and_what_is_needed() {
 }
 
 #[test]
+fn a_condition_that_cannot_be_read_works_against_the_caller() {
+    for (effect, expected, why) in [
+        (
+            "allow",
+            "deny, Unjudged",
+            "the grant g has a condition that cannot be read",
+        ),
+        (
+            "deny",
+            "deny by g, DenyUnjudged",
+            "cannot be judged by its condition that cannot be read",
+        ),
+        (
+            "approve",
+            "approve by g, ApprovalUnjudged",
+            "cannot be judged by its condition that cannot be read",
+        ),
+    ] {
+        let rest = if effect == "allow" {
+            "example.net"
+        } else {
+            "*"
+        };
+        // No validation lets such a prefix through; a later one might be stricter than what is stored.
+        let text = format!(
+            "[[principals]]\nname = 'p'\nkind = 'key'\n[[grants]]\nname = 'g'\nprincipals = ['p']\n\
+             effect = '{effect}'\npermissions = ['Cache Purge']\nzones = ['*']\n\
+             purge = {{ prefixes = ['https://example.com/'], tags = ['a'] }}\n\
+             [[grants]]\nname = 'rest'\nprincipals = ['p']\neffect = 'allow'\n\
+             permissions = ['Cache Purge']\nzones = ['{rest}']\n"
+        );
+        let policy = compile(&document(&text), &resolution()).unwrap();
+        let tags = PurgeFacts {
+            tags: vec!["a".to_owned()],
+            ..PurgeFacts::default()
+        };
+        let call = "POST /zones/example.com/purge_cache";
+        with_request(&policy, "p", call, Facts::Purge(&tags), |request| {
+            let decision = policy.decide(request);
+            assert_eq!(shown(&policy, decision), expected);
+            let words = policy.explain(request, &decision);
+            assert!(words.contains(why), "{words}");
+        });
+    }
+}
+
+#[test]
 fn what_does_not_resolve_is_an_error_that_names_the_grant() {
     let grant = |line: &str| {
         format!(
@@ -1319,14 +1374,14 @@ fn what_does_not_resolve_is_an_error_that_names_the_grant() {
             CompileProblem::Prefix("https://example.com/".to_owned()),
         ),
     ] {
-        let error = compile(&document(&grant(line)), &resolution()).unwrap_err();
+        let error = refused(&grant(line));
         assert_eq!(
             (error.grant.as_deref(), error.problem),
             (Some("g"), problem)
         );
     }
     let text = grant("principals = ['p']\ndns = { names = ['a*.example.com'] }");
-    let error = compile(&document(&text), &resolution()).unwrap_err();
+    let error = refused(&text);
     assert_eq!(
         error.to_string(),
         "the grant `g`: `a*.example.com` in dns.names: `*` and `**` stand for whole labels; a `*` \
@@ -1387,7 +1442,7 @@ impl Random {
 }
 
 /// Every call of a small world, decided.
-fn decide_all(document: &Document) -> Vec<u8> {
+fn decide_all(document: &Rc<Document>) -> Vec<u8> {
     let policy = compile(document, &resolution()).unwrap();
     let www = [record("A", "www", "example.com", "192.0.2.1")];
     let both = [www[0].clone(), record("TXT", "mail", "example.com", "x")];
@@ -1457,7 +1512,7 @@ fn taking_an_allow_away_never_opens_and_taking_a_deny_away_never_closes() {
         let before = decide_all(&whole);
         for removed in 0..whole.grants.len() {
             let mut less = whole.clone();
-            let grant = less.grants.remove(removed);
+            let grant = Rc::make_mut(&mut less).grants.remove(removed);
             let after = decide_all(&less);
             for (before, after) in before.iter().zip(&after) {
                 match grant.effect {
@@ -1472,7 +1527,7 @@ fn taking_an_allow_away_never_opens_and_taking_a_deny_away_never_closes() {
         }
         // The order of grants does not matter.
         let mut reversed = whole.clone();
-        reversed.grants.reverse();
+        Rc::make_mut(&mut reversed).grants.reverse();
         assert_eq!(decide_all(&reversed), before, "{text}");
     }
 }

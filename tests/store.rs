@@ -163,7 +163,7 @@ async fn configurations_are_compared_and_set<D: Database>(database: D) {
     assert_eq!(apply(&store, 0, second, &[]).await, Ok(Err(ApplyConflict)));
     let config = store.current_config().await.unwrap();
     assert_eq!((config.version, config.toml.as_deref()), (1, Some(first)));
-    assert_eq!(config.resolution, resolution());
+    assert_eq!(*config.resolution, resolution());
     assert_eq!(store.audit(&everything()).await.unwrap().entries.len(), 1);
     assert_eq!(apply(&store, 1, second, &[]).await, Ok(Ok(2)));
     assert_eq!(store.control().await.unwrap().config_version, 2);

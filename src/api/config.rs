@@ -23,8 +23,8 @@ use crate::store::{ApplyConflict, Database, StoredConfig};
 
 /// A document that passed every check, beside the one in force.
 struct Candidate {
-    document: Document,
-    resolution: Resolution,
+    document: Rc<Document>,
+    resolution: Rc<Resolution>,
     source: String,
     format: Format,
     current: StoredConfig,
@@ -151,23 +151,25 @@ impl<D: Database, W: Platform> Gateway<'_, D, W> {
         let source = read(&bytes, format).map_err(read_refusal)?;
         let mut messages = validate(&source).map_err(invalid)?;
         let current = self.current_config().await?;
-        let resolution = self.resolve_names(&source.document).await?;
+        let resolution = Rc::new(self.resolve_names(&source.document).await?);
         let missing = resolution.missing(&source);
         if !missing.is_empty() {
             return Err(invalid(missing));
         }
+        let document = Rc::new(source.document.clone());
         let stored = StoredConfig {
             version: current.version + 1,
-            document: source.document.clone(),
-            resolution: resolution.clone(),
+            document: Rc::clone(&document),
+            resolution: Rc::clone(&resolution),
             toml: None,
         };
-        let snapshot = Snapshot::new(stored).map_err(|error| {
-            Refusal::new(
-                Code::InvalidConfig,
-                format!("The configuration cannot be used: {error}."),
-            )
-        })?;
+        let unusable = |error: String| {
+            let message = format!("The configuration cannot be used: {error}.");
+            Refusal::new(Code::InvalidConfig, message)
+        };
+        let snapshot = Snapshot::new(stored).map_err(|error| unusable(error.to_string()))?;
+        let conditions = snapshot.policy.check_conditions();
+        conditions.map_err(|error| unusable(error.to_string()))?;
         self.check_sign_in(&snapshot).await?;
         let now = self.world.now();
         let checked = check_jobs(self, self.world, &source, &Rc::new(snapshot), now);
@@ -198,7 +200,7 @@ impl<D: Database, W: Platform> Gateway<'_, D, W> {
             messages.push("Nothing differs from the configuration in force.".to_owned());
         }
         Ok(Candidate {
-            document: source.document,
+            document,
             resolution,
             source: String::from_utf8(bytes).unwrap_or_default(),
             format,

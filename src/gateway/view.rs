@@ -483,16 +483,14 @@ pub fn is_root_key(credential: Credential<'_>, settings: &Settings) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Resolution;
-    use crate::config::document::Document;
 
     #[test]
     fn of_two_reads_whose_answers_cross_the_later_is_held_and_both_are_served() {
         let read = |version| {
             let config = StoredConfig {
                 version,
-                document: Document::default(),
-                resolution: Resolution::default(),
+                document: Rc::default(),
+                resolution: Rc::default(),
                 toml: None,
             };
             let control = Control {

@@ -162,6 +162,24 @@ fn canonical_labels(name: &str, star: Star) -> Result<String, InvalidName> {
     Ok(full)
 }
 
+/// Whether a name is certainly canonical, at a glance: of lower-case ASCII, and without the two hyphens of
+/// what IDNA encodes. Where it is false, only a closer look tells.
+pub(super) fn is_plainly_canonical(name: &str) -> bool {
+    let is_label = |length| (1..=MAX_LABEL_LEN).contains(&length);
+    let mut length = 0;
+    let mut before = b'.';
+    for byte in name.bytes() {
+        match byte {
+            b'.' if is_label(length) => length = 0,
+            b'-' if before != b'-' => length += 1,
+            b'a'..=b'z' | b'0'..=b'9' | b'_' | b'/' => length += 1,
+            _ => return false,
+        }
+        before = byte;
+    }
+    is_label(length)
+}
+
 /// One label in lower-case ASCII.
 pub(super) fn canonical_label(label: &str) -> Result<Cow<'_, str>, InvalidName> {
     let ascii = host_to_ascii(label).ok_or(InvalidName::Idna)?;
@@ -194,6 +212,27 @@ mod tests {
             expected.as_ref().copied(),
             "{name:?}"
         );
+    }
+
+    #[test]
+    fn what_is_canonical_at_a_glance_is_so_at_a_closer_look() {
+        let mut names = vec![String::new()];
+        let mut plain = 0;
+        for _ in 0..6 {
+            let longer = names.iter().flat_map(|name| {
+                ["a", ".", "-", "_", "*", "xn", "A", "\\"].map(|more| format!("{name}{more}"))
+            });
+            names = longer.collect();
+            for name in names.iter().filter(|name| is_plainly_canonical(name)) {
+                assert_eq!(canonical_labels(name, Star::Nowhere).as_ref(), Ok(name));
+                plain += 1;
+            }
+        }
+        assert!(plain > 1_000, "{plain}");
+        let label = "a".repeat(MAX_LABEL_LEN);
+        assert!(is_plainly_canonical(&format!("{label}.b")));
+        assert!(!is_plainly_canonical(&format!("{label}a.b")));
+        assert!(!is_plainly_canonical(&format!("b.{label}a")));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use super::RecordName;
-use super::record_name::{InvalidName, canonical_label, is_dot};
+use super::record_name::{InvalidName, canonical_label, is_dot, is_plainly_canonical};
 
 /// Why a text is not a pattern for record names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -52,15 +52,29 @@ impl RecordPattern {
     /// # Errors
     /// Misplaced stars, and labels that no record name can have.
     pub fn parse(text: &str) -> Result<Self, InvalidPattern> {
-        let text = text.strip_suffix(is_dot).unwrap_or(text);
-        let labels = text.split(is_dot).enumerate();
+        if let Some(exact) = Self::exact_name(text)? {
+            return Ok(Self(Form::Exact(exact.into())));
+        }
+        let labels = labels(text).map(|(index, label)| match label {
+            "*" => Ok(Label::One),
+            "**" => Ok(Label::Many),
+            _ => exact_label(index, label).map(|label| Label::Exact(label.into())),
+        });
+        Ok(Self(Form::Labels(labels.collect::<Result<_, _>>()?)))
+    }
+
+    /// The one name that a pattern without wildcards matches, borrowed where it is written as it is
+    /// compared. `None` for a pattern with wildcards, of which nothing else is checked.
+    ///
+    /// # Errors
+    /// Those of [`RecordPattern::parse`].
+    pub fn exact_name(text: &str) -> Result<Option<Cow<'_, str>>, InvalidPattern> {
+        if is_plainly_canonical(text) {
+            return Ok(Some(Cow::Borrowed(text)));
+        }
+        let labels = labels(text);
         if labels.clone().any(|(_, label)| matches!(label, "*" | "**")) {
-            let labels = labels.map(|(index, label)| match label {
-                "*" => Ok(Label::One),
-                "**" => Ok(Label::Many),
-                _ => exact_label(index, label).map(|label| Label::Exact(label.into())),
-            });
-            return Ok(Self(Form::Labels(labels.collect::<Result<_, _>>()?)));
+            return Ok(None);
         }
         let mut exact = String::with_capacity(text.len());
         for (index, label) in labels {
@@ -69,7 +83,7 @@ impl RecordPattern {
             }
             exact.push_str(&exact_label(index, label)?);
         }
-        Ok(Self(Form::Exact(exact.into())))
+        Ok(Some(Cow::Owned(exact)))
     }
 
     /// The one name it matches, when it has no wildcards.
@@ -89,6 +103,12 @@ impl RecordPattern {
             Form::Labels(pattern) => matches_labels(pattern, name.labels()),
         }
     }
+}
+
+/// The labels of a pattern, without one trailing dot.
+fn labels(text: &str) -> impl Iterator<Item = (usize, &str)> + Clone {
+    let text = text.strip_suffix(is_dot).unwrap_or(text);
+    text.split(is_dot).enumerate()
 }
 
 /// A label that stands for itself.

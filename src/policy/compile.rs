@@ -1,21 +1,19 @@
 //! From the document as written to the policy that decides.
 
+use std::rc::Rc;
+
 use crate::catalog::{self, Family, GroupId, GroupSet, Operation, OperationId};
 use crate::config::Resolution;
 use crate::config::document::{self, Document, Effect};
-use crate::model::InvalidPattern;
+use crate::model::{InvalidPattern, RecordPattern};
 
-use super::dns::DnsMatcher;
-use super::grant::{Families, Grant, families};
+use super::conditions::Source;
+use super::grant::{Families, Grant};
 use super::index::{
     Class, Entry, Index, MAX_ENTRIES, MAX_PRINCIPALS, MAX_SCOPES, Principal, Rank, ScopeKey, What,
     name_hash,
 };
-use super::limits::Limits;
-use super::purge::PurgeMatcher;
 use super::template::Template;
-use super::things::Listed;
-use super::workers::WorkersMatcher;
 use super::{GrantId, Policy, visible};
 
 /// What a grant says that cannot be compiled.
@@ -57,13 +55,21 @@ pub enum CompileProblem {
     TooLarge,
 }
 
-/// Compiles a document whose zones and accounts have been resolved.
+/// Compiles a document whose zones and accounts have been resolved, but for the conditions of its
+/// grants: each is compiled when the first call meets it ([`Policy::check_conditions`] tries all).
 ///
 /// # Errors
 /// The first grant that does not resolve, by name.
-pub fn compile(document: &Document, resolution: &Resolution) -> Result<Policy, CompileError> {
-    let mut compiler = Compiler::new(document, resolution)?;
-    for grant in &document.grants {
+pub fn compile(
+    document: &Rc<Document>,
+    resolution: &Rc<Resolution>,
+) -> Result<Policy, CompileError> {
+    let source = Rc::new(Source {
+        document: Rc::clone(document),
+        resolution: Rc::clone(resolution),
+    });
+    let mut compiler = Compiler::new(&source)?;
+    for grant in &source.document.grants {
         compiler
             .add(grant, resolution)
             .map_err(|problem| CompileError {
@@ -80,6 +86,7 @@ const FIRST_TEMPLATE: u16 = 0x4000;
 const MAX_TEMPLATES: usize = 0x8000;
 
 struct Compiler<'d> {
+    source: &'d Rc<Source>,
     principals: Vec<&'d str>,
     grants: Vec<Grant>,
     zones: Vec<(crate::model::ZoneId, Box<str>)>,
@@ -92,14 +99,20 @@ struct Compiler<'d> {
     visible: Vec<visible::Entry>,
     /// Whether any grant counts its uses.
     counts: bool,
-    /// Room that is used again for each grant.
+    /// The grant before the next, and what it brought; the room is used again for each.
+    before: Option<&'d document::Grant>,
     whats: Vec<(u16, Families)>,
     scopes: Vec<ScopeKey>,
     holders: Vec<u32>,
+    name_hashes: Vec<u32>,
 }
 
 impl<'d> Compiler<'d> {
-    fn new(document: &'d Document, resolution: &Resolution) -> Result<Self, CompileError> {
+    fn new(source: &'d Rc<Source>) -> Result<Self, CompileError> {
+        let Source {
+            document,
+            resolution,
+        } = &**source;
         let whole = |problem| CompileError {
             grant: None,
             problem,
@@ -152,6 +165,7 @@ impl<'d> Compiler<'d> {
             return Err(whole(CompileProblem::TooLarge));
         }
         Ok(Self {
+            source,
             principals,
             grants: Vec::with_capacity(document.grants.len()),
             zones,
@@ -162,16 +176,28 @@ impl<'d> Compiler<'d> {
             entries: Vec::with_capacity(document.grants.len() * 2),
             visible: Vec::with_capacity(document.grants.len()),
             counts: false,
+            before: None,
             whats: Vec::new(),
             scopes: Vec::new(),
             holders: Vec::new(),
+            name_hashes: Vec::new(),
         })
     }
 
-    fn add(&mut self, written: &document::Grant, at: &Resolution) -> Result<(), CompileProblem> {
-        self.find_holders(written)?;
-        self.find_whats(written)?;
-        self.find_scopes(written, at)?;
+    fn add(&mut self, written: &'d document::Grant, at: &Resolution) -> Result<(), CompileProblem> {
+        // What grants in a row have in common is looked up once.
+        let before = self.before.replace(written);
+        if before.is_none_or(|it| it.principals != written.principals) {
+            self.find_holders(written)?;
+        }
+        if before.is_none_or(|it| {
+            it.permissions != written.permissions || it.operations != written.operations
+        }) {
+            self.find_whats(written)?;
+        }
+        if before.is_none_or(|it| it.zones != written.zones || it.accounts != written.accounts) {
+            self.find_scopes(written, at)?;
+        }
         let size = self
             .holders
             .len()
@@ -179,41 +205,13 @@ impl<'d> Compiler<'d> {
         if self.entries.len().saturating_add(size) > MAX_ENTRIES {
             return Err(CompileProblem::TooLarge);
         }
-        let dns = written.dns.as_ref().map(DnsMatcher::compile).transpose();
-        let dns = dns.map_err(|(text, error)| CompileProblem::Pattern(text, error))?;
-        let purge = written
-            .purge
-            .as_ref()
-            .map(PurgeMatcher::compile)
-            .transpose();
         let number = u32::try_from(self.grants.len()).map_err(|_| CompileProblem::TooLarge)?;
-        let is_everywhere = written.accounts.iter().any(|text| text == "*");
-        let named = written.accounts.iter();
-        let accounts: Vec<_> = named
-            .filter_map(|text| at.accounts.get(text))
-            .map(|account| account.id)
-            .collect();
-        let accounts = (!is_everywhere).then_some(&*accounts);
-        let grant = Grant {
-            id: GrantId(number),
-            name: written.name.as_str().into(),
-            effect: written.effect,
-            not_after: written.not_after,
-            families: families(written),
-            limits: Limits::compile(written).map(Box::new),
-            dns: dns.map(Box::new),
-            purge: purge.map_err(CompileProblem::Prefix)?.map(Box::new),
-            workers: written
-                .workers
-                .as_ref()
-                .map(|it| WorkersMatcher::compile(it, written.effect, at, accounts))
-                .map(Box::new),
-            listed: Listed::compile(written, at, accounts).into(),
-        };
-        self.add_entries(&grant, number);
+        let grant = Grant::new(GrantId(number), written, Rc::clone(self.source));
+        let is_named = self.hash_names(written)?;
+        self.add_entries(&grant, is_named, number);
         self.counts |= grant.is_counted();
         if grant.effect == Effect::Allow {
-            let is_limited = grant.limits.is_some();
+            let is_limited = grant.is_limited;
             for principal in &self.holders {
                 let entries = self
                     .scopes
@@ -228,20 +226,34 @@ impl<'d> Compiler<'d> {
         Ok(())
     }
 
-    fn add_entries(&mut self, grant: &Grant, number: u32) {
-        let names = grant.dns.as_ref().and_then(|dns| dns.exact_names());
-        let hashes: Option<Vec<u32>> =
-            names.map(|names| names.into_iter().map(name_hash).collect());
+    /// The hashes of the names a grant is limited to. False when it is not limited to some.
+    fn hash_names(&mut self, written: &document::Grant) -> Result<bool, CompileProblem> {
+        self.name_hashes.clear();
+        let names = written.dns.iter().flat_map(|dns| &dns.names);
+        for text in names {
+            let exact = RecordPattern::exact_name(text)
+                .map_err(|error| CompileProblem::Pattern(text.clone(), error))?;
+            let Some(exact) = exact else {
+                return Ok(false);
+            };
+            self.name_hashes.push(name_hash(&exact));
+        }
+        Ok(!self.name_hashes.is_empty())
+    }
+
+    fn add_entries(&mut self, grant: &Grant, is_named: bool, number: u32) {
         let is_plain = grant.is_plain();
         // Those that never end come first, then those that end last.
         let plain_order = [grant.not_after.map_or(0, |end| {
             u32::MAX - u32::try_from(end.unix_ms().max(0) / 1000).unwrap_or(u32::MAX)
         })];
         for (what, family) in &self.whats {
-            let (class, orders) = match &hashes {
-                Some(hashes) if family.has(Family::Dns) => (Class::Named, hashes.as_slice()),
-                _ if is_plain => (Class::Plain, plain_order.as_slice()),
-                _ => (Class::Conditional, &[0][..]),
+            let (class, orders) = if is_named && family.has(Family::Dns) {
+                (Class::Named, self.name_hashes.as_slice())
+            } else if is_plain {
+                (Class::Plain, plain_order.as_slice())
+            } else {
+                (Class::Conditional, &[0][..])
             };
             for order in orders {
                 let rank = Rank {
@@ -387,6 +399,7 @@ impl<'d> Compiler<'d> {
         });
         Policy {
             principals,
+            source: Rc::clone(self.source),
             grants: self.grants,
             zones: self.zones,
             accounts: self.accounts,

@@ -3,7 +3,7 @@
 use crate::catalog::Family;
 use crate::config::document::Effect;
 
-use super::grant::{Verdict, Why};
+use super::grant::{Grant, Verdict, Why};
 use super::index::Next;
 use super::{Counts, GrantId, Policy, Reason, Request};
 
@@ -14,8 +14,7 @@ impl Policy {
             return;
         };
         let mut add = |grant: GrantId| {
-            let limits = self.grant(grant).and_then(|grant| grant.limits.as_deref());
-            if let Some(counts) = limits.map(|limits| limits.counts)
+            if let Some(counts) = self.grant(grant).map(Grant::counts)
                 && !counts.is_empty()
                 && !found.iter().any(|(known, _)| *known == grant)
             {

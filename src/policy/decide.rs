@@ -96,7 +96,8 @@ impl Policy {
                             }
                             Verdict::Unjudged(_) | Verdict::Holds => {}
                         }
-                        let own = grant.dns.as_ref().map(|dns| Pushdown {
+                        let dns = grant.conditions().and_then(|it| it.dns.as_ref());
+                        let own = dns.map(|dns| Pushdown {
                             name: match dns.names.as_slice() {
                                 [name] => name.exact(),
                                 _ => None,

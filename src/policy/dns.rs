@@ -51,14 +51,6 @@ impl DnsMatcher {
         })
     }
 
-    /// The names it matches, when it limits names and all of them are exact.
-    pub(super) fn exact_names(&self) -> Option<Vec<&str>> {
-        if self.names.is_empty() {
-            return None;
-        }
-        self.names.iter().map(RecordPattern::exact).collect()
-    }
-
     /// Judges one record of a call that changes `changes` records. What is known to fail comes
     /// before what cannot be judged: a deny must not deny what it certainly does not mean.
     pub(super) fn judge(&self, record: &RecordFacts, changes: usize) -> Verdict {

@@ -360,13 +360,13 @@ impl Policy {
         }
         if let Some((grant, block)) = other_place {
             let covered = self.covered(block, grant);
-            return format!("the grant {} covers only {covered}", grant.name);
+            return format!("the grant {} covers only {covered}", grant.name());
         }
         match (other_right, self.place_name(culprit.resource)) {
             (Some(grant), Some(place)) => {
-                format!("the grant {} gives other rights in {place}", grant.name)
+                format!("the grant {} gives other rights in {place}", grant.name())
             }
-            (Some(grant), None) => format!("the grant {} gives other rights", grant.name),
+            (Some(grant), None) => format!("the grant {} gives other rights", grant.name()),
             (None, Some(place)) => format!("no grant of it reaches {place}"),
             (None, None) => "no grant of it reaches that".to_owned(),
         }

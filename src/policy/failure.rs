@@ -30,7 +30,7 @@ pub(super) fn distance(why: Why) -> u8 {
         Why::DnsType | Why::Purge | Why::PurgeEverything => 1,
         Why::DnsName | Why::Name(_) | Why::Script => 2,
         Why::Unread(_) | Why::Phase => 3,
-        Why::Elsewhere(_) | Why::NamedOnly => 4,
+        Why::Elsewhere(_) | Why::NamedOnly | Why::Unreadable => 4,
         Why::Expired | Why::NotYet => 5,
     }
 }
@@ -57,6 +57,7 @@ pub(super) fn condition_key(why: Why) -> &'static str {
         | Why::Inherit
         | Why::FullDeploy => "condition workers",
         Why::Phase | Why::NamedOnly => "permissions",
+        Why::Unreadable => "condition that cannot be read",
     }
 }
 
@@ -125,7 +126,7 @@ pub(super) fn describe_part(script: &str, part: &WorkerPart) -> String {
 
 /// Why a grant does not match, as a part of a sentence.
 pub(super) fn describe_failure(grant: &Grant, why: Why, record: Option<&RecordFacts>) -> String {
-    let name = &grant.name;
+    let name = grant.name();
     match why {
         Why::Expired | Why::NotYet | Why::SourceIp | Why::Hours | Why::UsedUp => {
             limit_failure(grant, why)
@@ -146,12 +147,12 @@ pub(super) fn describe_failure(grant: &Grant, why: Why, record: Option<&RecordFa
                 Family::Graphql => "the dataset",
                 _ => "the setting",
             };
-            let listed = grant.listed.iter().find(|listed| listed.family == family);
+            let listed = grant.conditions().and_then(|it| it.listed(family));
             let names = quoted_list(listed.map_or(&[], |listed| &listed.names));
             format!("the grant {name} covers only {noun} {names}")
         }
         Why::Key => {
-            let listed = grant.listed.iter().find(|it| it.family == Family::Kv);
+            let listed = grant.conditions().and_then(|it| it.listed(Family::Kv));
             let keys = quoted_list(listed.map_or(&[], |listed| &listed.keys));
             format!("the grant {name} covers only the key {keys}")
         }
@@ -171,12 +172,17 @@ pub(super) fn describe_failure(grant: &Grant, why: Why, record: Option<&RecordFa
             condition_key(why)
         ),
         Why::NamedOnly => format!("the grant {name} does not name the operation"),
+        Why::Unreadable => {
+            format!(
+                "the grant {name} has a condition that cannot be read; apply the configuration again"
+            )
+        }
     }
 }
 
 fn limit_failure(grant: &Grant, why: Why) -> String {
-    let name = &grant.name;
-    let limits = grant.limits.as_deref();
+    let name = grant.name();
+    let limits = grant.conditions().and_then(|it| it.limits.as_ref());
     match why {
         Why::Expired => match grant.not_after {
             Some(end) => format!("the grant {name} ended at {end}"),
@@ -200,8 +206,8 @@ fn limit_failure(grant: &Grant, why: Why) -> String {
 }
 
 fn record_failure(grant: &Grant, why: Why, record: Option<&RecordFacts>) -> String {
-    let name = &grant.name;
-    let dns = grant.dns.as_deref();
+    let name = grant.name();
+    let dns = grant.conditions().and_then(|it| it.dns.as_ref());
     match why {
         Why::DnsName | Why::DnsType => {
             let types = dns
@@ -244,9 +250,9 @@ fn record_failure(grant: &Grant, why: Why, record: Option<&RecordFacts>) -> Stri
 }
 
 fn purge_failure(grant: &Grant) -> String {
-    let name = &grant.name;
+    let name = grant.name();
     let mut parts = Vec::new();
-    if let Some(purge) = grant.purge.as_deref() {
+    if let Some(purge) = grant.conditions().and_then(|it| it.purge.as_ref()) {
         let prefixes: Vec<_> = purge
             .prefixes
             .iter()
@@ -276,8 +282,8 @@ fn purge_failure(grant: &Grant) -> String {
 }
 
 fn worker_failure(grant: &Grant, why: Why) -> String {
-    let name = &grant.name;
-    let workers = grant.workers.as_deref();
+    let name = grant.name();
+    let workers = grant.conditions().and_then(|it| it.workers.as_ref());
     match why {
         Why::Script => {
             let scripts = quoted_list(workers.map_or(&[], |workers| &workers.scripts));

@@ -1,31 +1,32 @@
 //! A compiled grant and what it says about one thing that is asked.
 
+use std::cell::OnceCell;
+use std::rc::Rc;
+
 use crate::catalog::{Family, GroupId, phase_groups};
 use crate::config::document::{self, Effect};
 use crate::config::{Condition, conditions_of};
 use crate::model::Timestamp;
 
-use super::dns::DnsMatcher;
+use super::conditions::{Conditions, Source};
 use super::limits::Limits;
-use super::purge::{PurgeItem, PurgeMatcher};
-use super::things::Listed;
-use super::workers::{Right, WorkersMatcher, bare};
-use super::{GrantId, Moment, RecordFacts, Thing, WorkerPart};
+use super::purge::PurgeItem;
+use super::workers::{Right, bare};
+use super::{Counts, GrantId, Moment, RecordFacts, Thing, WorkerPart};
 
 /// A grant without its principals, permissions and scopes: those are the index's keys.
 #[derive(Debug)]
 pub(super) struct Grant {
     pub(super) id: GrantId,
-    pub(super) name: Box<str>,
     pub(super) effect: Effect,
     pub(super) not_after: Option<Timestamp>,
     /// The families whose conditions it has.
-    pub(super) families: Families,
-    pub(super) limits: Option<Box<Limits>>,
-    pub(super) dns: Option<Box<DnsMatcher>>,
-    pub(super) purge: Option<Box<PurgeMatcher>>,
-    pub(super) workers: Option<Box<WorkersMatcher>>,
-    pub(super) listed: Box<[Listed]>,
+    families: Families,
+    /// Whether more than its end limits every call.
+    pub(super) is_limited: bool,
+    source: Rc<Source>,
+    /// Compiled by the first call that meets it; none when they cannot be.
+    conditions: OnceCell<Option<Box<Conditions>>>,
 }
 
 /// A set of condition families.
@@ -154,23 +155,56 @@ pub(super) enum Why {
     Elsewhere(Family),
     /// Its group does not reach what must be named.
     NamedOnly,
+    /// What is written of it cannot be compiled, though it could when it was stored.
+    Unreadable,
 }
 
 impl Grant {
+    pub(super) fn new(id: GrantId, written: &document::Grant, source: Rc<Source>) -> Self {
+        Self {
+            id,
+            effect: written.effect,
+            not_after: written.not_after,
+            families: families(written),
+            is_limited: Limits::are_in(written),
+            source,
+            conditions: OnceCell::new(),
+        }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        let written = self.source.grant(self.id);
+        written.map_or("", |written| &written.name)
+    }
+
+    /// Its conditions, compiled; none when they cannot be.
+    pub(super) fn conditions(&self) -> Option<&Conditions> {
+        let compile = || {
+            let written = self.source.grant(self.id)?;
+            let conditions = Conditions::compile(written, &self.source.resolution);
+            conditions.ok().map(Box::new)
+        };
+        self.conditions.get_or_init(compile).as_deref()
+    }
+
     pub(super) fn is_expired(&self, now: Timestamp) -> bool {
         self.not_after.is_some_and(|end| now >= end)
     }
 
+    /// How often it may be used.
+    pub(super) fn counts(&self) -> Counts {
+        let written = self.source.grant(self.id);
+        written.map(Counts::of).unwrap_or_default()
+    }
+
     /// Whether it says how often it may be used.
     pub(super) fn is_counted(&self) -> bool {
-        self.limits
-            .as_ref()
-            .is_some_and(|limits| !limits.counts.is_empty())
+        self.is_limited && !self.counts().is_empty()
     }
 
     /// Whether nothing but its end limits it.
     pub(super) fn is_plain(&self) -> bool {
-        self.families.is_empty() && self.limits.is_none()
+        self.families.is_empty() && !self.is_limited
     }
 
     /// Judges one item. A condition of a product concerns the operations of its family and what
@@ -192,7 +226,10 @@ impl Grant {
     }
 
     fn judge_conditions(&self, via: Via, item: Item<'_>, moment: &Moment<'_>) -> Verdict {
-        let limits = match &self.limits {
+        let Some(conditions) = self.conditions() else {
+            return Verdict::Unjudged(Why::Unreadable);
+        };
+        let limits = match &conditions.limits {
             Some(limits) => limits.judge(self.id, moment),
             None => Verdict::Holds,
         };
@@ -200,10 +237,10 @@ impl Grant {
             return limits;
         }
         let product = match via.family {
-            Family::Purge => self.judge_purge(item),
-            Family::Dns => self.judge_dns(item),
-            Family::Workers => self.judge_worker(item),
-            family => match self.listed.iter().find(|listed| listed.family == family) {
+            Family::Purge => self.judge_purge(conditions, item),
+            Family::Dns => Self::judge_dns(conditions, item),
+            Family::Workers => self.judge_worker(conditions, item),
+            family => match conditions.listed(family) {
                 Some(listed) => match item {
                     Item::Thing(thing) => listed.judge(thing),
                     _ => Verdict::Unjudged(Why::Unread(family)),
@@ -230,8 +267,8 @@ impl Grant {
         }
     }
 
-    fn judge_dns(&self, item: Item<'_>) -> Verdict {
-        match (&self.dns, item) {
+    fn judge_dns(conditions: &Conditions, item: Item<'_>) -> Verdict {
+        match (&conditions.dns, item) {
             (None, _) => Verdict::Holds,
             (Some(dns), Item::Record(record, changes)) => dns.judge(record, changes),
             (Some(_), _) => Verdict::Unjudged(Why::Unread(Family::Dns)),
@@ -253,8 +290,8 @@ impl Grant {
         }
     }
 
-    fn judge_worker(&self, item: Item<'_>) -> Verdict {
-        match (&self.workers, item) {
+    fn judge_worker(&self, conditions: &Conditions, item: Item<'_>) -> Verdict {
+        match (&conditions.workers, item) {
             (
                 Some(workers),
                 Item::Worker {
@@ -277,8 +314,8 @@ impl Grant {
     }
 
     /// Without `purge`, a deny is about every purge and an allow about every one except everything.
-    fn judge_purge(&self, item: Item<'_>) -> Verdict {
-        match (&self.purge, item) {
+    fn judge_purge(&self, conditions: &Conditions, item: Item<'_>) -> Verdict {
+        match (&conditions.purge, item) {
             (Some(purge), Item::Purge(item)) => match purge.judge(item, self.effect) {
                 Verdict::Fails(_) if matches!(item, PurgeItem::Everything) => {
                     Verdict::Fails(Why::PurgeEverything)
@@ -297,7 +334,7 @@ impl Grant {
 }
 
 /// The families whose conditions a grant has.
-pub(super) fn families(grant: &document::Grant) -> Families {
+fn families(grant: &document::Grant) -> Families {
     conditions_of(grant).fold(Families::NONE, |set, condition| {
         set.or(Families::of(family_of(condition)))
     })

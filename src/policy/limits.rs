@@ -58,6 +58,15 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// What a grant says of it.
+    pub(super) fn of(written: &document::Grant) -> Self {
+        Self {
+            max_uses: written.max_uses,
+            per_minute: written.per_minute,
+            max_deletes_per_hour: written.max_deletes_per_hour,
+        }
+    }
+
     /// Whether nothing is counted.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -71,7 +80,7 @@ pub(super) struct Limits {
     pub(super) not_before: Option<Timestamp>,
     pub(super) source_ips: Box<[Network]>,
     pub(super) hours: Option<Hours>,
-    pub(super) counts: Counts,
+    counts: Counts,
 }
 
 /// Minutes of the week. `from` later than `until` is a night, which belongs to the day it begins.
@@ -85,18 +94,17 @@ pub(super) struct Hours {
 }
 
 impl Limits {
-    /// What the grant says, if anything.
-    pub(super) fn compile(written: &document::Grant) -> Option<Self> {
-        let counts = Counts {
-            max_uses: written.max_uses,
-            per_minute: written.per_minute,
-            max_deletes_per_hour: written.max_deletes_per_hour,
-        };
-        let is_limited = written.not_before.is_some()
+    /// Whether the grant says anything of it.
+    pub(super) fn are_in(written: &document::Grant) -> bool {
+        written.not_before.is_some()
             || !written.source_ips.is_empty()
             || written.hours.is_some()
-            || !counts.is_empty();
-        is_limited.then(|| Self {
+            || !Counts::of(written).is_empty()
+    }
+
+    /// What the grant says, if anything.
+    pub(super) fn compile(written: &document::Grant) -> Option<Self> {
+        Self::are_in(written).then(|| Self {
             not_before: written.not_before,
             // What validation let through can be read; nothing is in a network that cannot.
             source_ips: written
@@ -105,7 +113,7 @@ impl Limits {
                 .map(|text| Network::read(text).unwrap_or(NOWHERE))
                 .collect(),
             hours: written.hours.as_ref().map(Hours::compile),
-            counts,
+            counts: Counts::of(written),
         })
     }
 

@@ -8,6 +8,7 @@
 //! INVARIANT: the answer of [`Policy::decide`] depends on the policy and the request only.
 
 mod compile;
+mod conditions;
 mod counted;
 mod decide;
 mod decision;
@@ -35,6 +36,8 @@ pub use things::Thing;
 pub use visible::Visible;
 pub use workers::{WorkerFacts, WorkerPart};
 
+use std::rc::Rc;
+
 use crate::model::{AccountId, ZoneId};
 
 /// A configuration document compiled for deciding. A value: it never changes.
@@ -42,6 +45,8 @@ use crate::model::{AccountId, ZoneId};
 pub struct Policy {
     /// Sorted by name; a [`PrincipalId`] is the position.
     principals: Vec<index::Principal>,
+    /// What it was compiled from.
+    source: Rc<conditions::Source>,
     /// In document order; a [`GrantId`] is the position.
     grants: Vec<grant::Grant>,
     /// Sorted by id; a scope of the index names the position.
@@ -75,7 +80,7 @@ impl Policy {
     /// The name of a grant; empty for an id of another policy.
     #[must_use]
     pub fn grant_name(&self, id: GrantId) -> &str {
-        self.grant(id).map_or("", |grant| &grant.name)
+        self.grant(id).map_or("", grant::Grant::name)
     }
 
     fn entry(&self, id: PrincipalId) -> Option<&index::Principal> {

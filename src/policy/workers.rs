@@ -297,11 +297,9 @@ impl Policy {
     /// Whether any grant lists the digests of modules.
     #[must_use]
     pub fn lists_digests(&self) -> bool {
-        let mut grants = self
-            .grants
-            .iter()
-            .filter_map(|grant| grant.workers.as_ref());
-        grants.any(|workers| !workers.digests.is_empty())
+        let grants = self.source.document.grants.iter();
+        let mut workers = grants.filter_map(|grant| grant.workers.as_ref());
+        workers.any(|workers| !workers.digests.is_empty())
     }
 }
 

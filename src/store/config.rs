@@ -1,5 +1,7 @@
 //! Configuration versions.
 
+use std::rc::Rc;
+
 use super::audit::event_statement;
 use super::control::NEXT_KEYS_GENERATION;
 use super::database::row;
@@ -28,9 +30,9 @@ pub struct StoredConfig {
     /// Its version, 0 before the first apply.
     pub version: i64,
     /// What it says.
-    pub document: Document,
+    pub document: Rc<Document>,
     /// The ids its names stood for when it was applied.
-    pub resolution: Resolution,
+    pub resolution: Rc<Resolution>,
     /// How it was written, where that was TOML.
     pub toml: Option<String>,
 }
@@ -53,8 +55,8 @@ impl<D: Database> Store<D> {
         let Some(mut row) = row(&mut results, 0)? else {
             return Ok(StoredConfig {
                 version: 0,
-                document: Document::default(),
-                resolution: Resolution::default(),
+                document: Rc::default(),
+                resolution: Rc::default(),
                 toml: None,
             });
         };
@@ -62,10 +64,12 @@ impl<D: Database> Store<D> {
         let corrupt =
             |error: String| StoreError::Corrupt(format!("config version {version}: {error}"));
         let source = row.text("source")?;
+        let document = Document::from_json(row.json("document")?).map_err(corrupt)?;
+        let resolution = Resolution::from_json(row.json("resolution")?).map_err(corrupt)?;
         Ok(StoredConfig {
             version,
-            document: Document::from_json(row.json("document")?).map_err(corrupt)?,
-            resolution: Resolution::from_json(row.json("resolution")?).map_err(corrupt)?,
+            document: Rc::new(document),
+            resolution: Rc::new(resolution),
             toml: (row.text("format")? == "toml").then_some(source),
         })
     }

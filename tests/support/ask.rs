@@ -1,5 +1,6 @@
 //! A small world of zones and accounts, and one call put to the policy and to the reference.
 
+use std::rc::Rc;
 use std::sync::OnceLock;
 
 use zonekeeper::catalog;
@@ -170,7 +171,7 @@ fn ids() -> &'static (PrincipalId, Vec<GrantId>) {
         });
         let many: String = many.collect::<Vec<_>>().concat();
         let many = Document::from_json(toml::from_str(&many).unwrap()).unwrap();
-        let policy = compile(&many, &Resolution::default()).unwrap();
+        let policy = compile(&Rc::new(many), &Rc::default()).unwrap();
         let principals = (10..99).map(|number| policy.principal(&format!("p{number}")).unwrap());
         let zone = [Resource::Zone(ZONES[0].1.parse().unwrap())];
         let operation = catalog::operation_named("GET /zones/{zone_id}/dns_records").unwrap();
