@@ -102,6 +102,7 @@ fn a_bundle_is_kept_by_its_digest_and_deployed() {
     assert_eq!(back["state"], "succeeded", "{back}");
     assert_eq!(back["result"]["version"], shown["result"]["previous"]);
     assert_eq!(back["params"]["message"], format!("roll back run {id}"));
+    assert_eq!(back["params"]["rolls_back"], id.as_str());
     assert_eq!(
         history(&works.harness)[..3],
         ["old 100", "new 100", "old 100"]
@@ -185,6 +186,54 @@ fn where_a_token_goes_is_for_the_configuration_alone_to_say() {
         );
     }
     assert_eq!(works.sqlite().count("runs"), 0);
+}
+
+#[test]
+fn what_nobody_would_bring_or_nobody_may_is_said_before_it_is_applied() {
+    let works = works();
+    let said = |source: &str, hook: &str| -> Vec<String> {
+        let account = format!("account = \"{ACME_ID}\", script = \"site\"");
+        let config = format!(
+            "{}[[jobs]]\nname = \"site\"\nkind = \"workers.deploy\"\nrun_as = \"deployer\"\n\
+             schedule = \"0 3 * * *\"\nparams = {{ {account}{source} }}\n{hook}",
+            rollout::CONFIG
+        );
+        let (_, answer) = works.ask_bytes(
+            "POST /api/v1/config/plan",
+            "\ncontent-type:application/toml",
+            config.into_bytes(),
+        );
+        let problems = answer["errors"].as_array().unwrap().iter();
+        let line = |text: &str| text.split_once(", ").map(|(_, rest)| rest.to_owned());
+        problems
+            .map(|problem| problem["message"].as_str().unwrap())
+            .filter_map(line)
+            .collect()
+    };
+    let kv = format!(", kv = {{ namespace = \"{KV_SITE_ID}\" }}");
+    let key = format!(", kv = {{ namespace = \"{KV_SITE_ID}\", key = \"site\" }}");
+    let digest = format!("{key}, sha256 = \"{}\"", "0".repeat(64));
+    let github = ", github = { repository = \"a/b\", token = \"DEPLOY_A\", ";
+    for (source, lacks) in [
+        (String::new(), Some("version")),
+        (kv, Some("key")),
+        (key, Some("sha256")),
+        (digest, None),
+        (format!("{github}artifact = \"x\" }}"), Some("run_id")),
+        (format!("{github}asset = \"x\" }}"), Some("tag")),
+    ] {
+        let expected = lacks.map(|param| {
+            format!("jobs[0].params.{param}: it must stand here, as no schedule brings it.")
+        });
+        let said = said(&source, "");
+        let of_params = said.iter().filter(|it| it.ends_with("schedule brings it."));
+        assert!(of_params.eq(expected.iter()), "{source}: {said:?}");
+    }
+    let hook = "[[hooks]]\nname = \"push\"\ntype = \"github\"\nsecrets = [\"HOOK_A\"]\njob = \"site\"\n\
+         params = { bundle = \"/bundle\", commit = \"/sha\" }\n";
+    let said = said("", hook);
+    let expected = "hooks[0].params.bundle: only the job's configuration sets it.";
+    assert!(said.iter().any(|it| it == expected), "{said:?}");
 }
 
 #[test]

@@ -86,6 +86,23 @@ fn deploy_of(harness: &Harness, goes_well: bool, github_deployment: &Value) -> R
         params["steps"] = json!([{"percent": 5, "wait_secs": 10}, {"percent": 100}]);
         params["health"] = json!([{"url": "https://other.example.com/"}]);
     }
+    begin(harness, params)
+}
+
+/// A deployment that takes another one back, as a rollback begins it.
+fn take_back(harness: &Harness, run: RunId, goes_well: bool) -> RunId {
+    let mut params = rollout::params();
+    params.as_object_mut().unwrap().remove("commit");
+    params["rolls_back"] = json!(run);
+    params["steps"] = json!([{"percent": 100}]);
+    params["health"] = json!([]);
+    if !goes_well {
+        params["replaces"] = json!("00000000-0000-4000-8000-000000000000");
+    }
+    begin(harness, params)
+}
+
+fn begin(harness: &Harness, params: Value) -> RunId {
     let case = JobCase {
         config: "",
         kind: "workers.deploy",
@@ -308,6 +325,61 @@ fn a_deployment_at_github_gets_its_status_in_place_of_the_commit() {
         let of_commit = format!("commits/{COMMIT}/statuses");
         assert_eq!(at_github(&harness, "GET", &of_commit, ""), json!([]));
     }
+}
+
+#[test]
+fn what_is_taken_back_is_said_of_what_had_brought_it() {
+    let harness = harness(STATUSES);
+    let asked = json!({"ref": COMMIT, "auto_merge": false, "required_contexts": []});
+    let made = at_github(&harness, "POST", "deployments", &asked.to_string());
+    let of_deployment = format!("deployments/{}/statuses", made["id"]);
+    let of_commit = format!("commits/{COMMIT}/statuses");
+    let states = |path: &str| -> Vec<String> {
+        let statuses = at_github(&harness, "GET", path, "");
+        let states = statuses.as_array().unwrap().iter().rev();
+        states
+            .map(|status| status["state"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let deployed = deploy_of(&harness, true, &made["id"]);
+    minutes(&harness, 4);
+    // It changes nothing: what it found is not what it was to take back.
+    take_back(&harness, deployed, false);
+    minutes(&harness, 4);
+    assert_eq!(states(&of_deployment), ["success"]);
+    take_back(&harness, deployed, true);
+    minutes(&harness, 4);
+    assert_eq!(states(&of_deployment), ["success", "inactive"]);
+    assert_eq!(states(&of_commit), [""; 0]);
+
+    let committed = deploy(&harness, true);
+    minutes(&harness, 4);
+    take_back(&harness, committed, true);
+    minutes(&harness, 4);
+    assert_eq!(states(&of_commit), ["success", "failure"]);
+    let logs = harness.outside.logs();
+    assert!(!logs.contains("ALARM: notification"), "{logs}");
+}
+
+#[test]
+fn a_run_that_is_about_nothing_at_github_is_no_alarm() {
+    let harness = harness(STATUSES);
+    let mut params = rollout::params();
+    params.as_object_mut().unwrap().remove("commit");
+    params["steps"] = json!([{"percent": 100}]);
+    params["health"] = json!([]);
+    begin(&harness, params);
+    minutes(&harness, 4);
+    let rows = harness
+        .outside
+        .sqlite
+        .rows("SELECT detail FROM notices WHERE notification = 'commits'");
+    assert_eq!(
+        rows[0]["detail"],
+        "there is nothing at GitHub that it is about"
+    );
+    let logs = harness.outside.logs();
+    assert!(!logs.contains("ALARM: notification"), "{logs}");
 }
 
 #[test]

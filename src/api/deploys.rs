@@ -275,7 +275,7 @@ impl<D: Database, P: Platform> Gateway<'_, D, P> {
             .ok_or_else(|| wrong("The deployment changed nothing that could be rolled back."))?;
         let current = result.and_then(|result| result.get("version")?.as_str());
         let same = |name: &str| run.params.get(name);
-        let own = json!({"account": same("account"), "bundle": null});
+        let own = json!({"account": same("account"), "bundle": null, "rolls_back": run.id});
         let params = json!({
             "script": same("script"),
             "zones": same("zones"),
@@ -286,6 +286,7 @@ impl<D: Database, P: Platform> Gateway<'_, D, P> {
             "force": true,
             "steps": [{"percent": 100}],
             "commit": null,
+            "github_deployment": null,
             "message": format!("roll back run {}", run.id),
         });
         let (Value::Object(params), Value::Object(own)) = (params, own) else {

@@ -95,7 +95,7 @@ pub(super) fn why_not_call<D: Database, W: World>(
     }
 }
 
-/// Checks every job of a document that is about to be applied, as `snapshot` has it compiled.
+/// Checks every job, and what hooks bring to it, of a document that is about to be applied, as `snapshot` has it compiled.
 pub fn check_jobs<D: Database, W: World>(
     gateway: &Gateway<'_, D, W>,
     zones: &dyn TimeZones,
@@ -103,7 +103,7 @@ pub fn check_jobs<D: Database, W: World>(
     snapshot: &Rc<Snapshot>,
     now: Timestamp,
 ) -> Checked {
-    let Document { jobs, .. } = &source.document;
+    let Document { jobs, hooks, .. } = &source.document;
     let mut checked = Checked::default();
     for (index, job) in jobs.iter().enumerate() {
         if let Err((field, message)) = check_schedule(job, zones, now) {
@@ -125,6 +125,11 @@ pub fn check_jobs<D: Database, W: World>(
                 continue;
             }
         };
+        if let Some(param) = kind.lacks().filter(|_| job.schedule.is_some()) {
+            let field = format!("jobs[{index}].params.{param}");
+            let message = "it must stand here, as no schedule brings it.".to_owned();
+            checked.problem(source, field, message);
+        }
         let outbound = &source.document.outbound;
         for url in kind.urls() {
             if let Some(why) = why_not_fetch(url, &outbound.hosts, gateway.settings) {
@@ -135,6 +140,17 @@ pub fn check_jobs<D: Database, W: World>(
         let named = named_zones(kind.as_ref(), &snapshot.config.resolution);
         if let Some(why) = why_not(gateway, snapshot, &job.run_as, kind.as_ref(), &named, now) {
             checked.problem(source, format!("jobs[{index}].run_as"), why);
+        }
+    }
+    for (index, hook) in hooks.iter().enumerate() {
+        let job = jobs.iter().find(|job| job.name == hook.job);
+        let fixed = job.and_then(|job| kind_named(&job.kind)).map(|it| it.fixed);
+        for param in fixed.into_iter().flatten() {
+            if hook.params.contains_key(*param) {
+                let field = format!("hooks[{index}].params.{param}");
+                let message = "only the job's configuration sets it.".to_owned();
+                checked.problem(source, field, message);
+            }
         }
     }
     checked

@@ -104,6 +104,11 @@ pub trait JobKind: std::fmt::Debug {
         Vec::new()
     }
 
+    /// A parameter without which a run does nothing. Whoever starts one may bring it, but no schedule does.
+    fn lacks(&self) -> Option<&'static str> {
+        None
+    }
+
     /// Reads what is and plans. Sends nothing.
     fn plan<'a>(&'a self, hands: &'a dyn Hands) -> Task<'a, Plan>;
 

@@ -35,6 +35,9 @@ const GITHUB: &str = "https://api.github.com";
 /// <https://docs.github.com/en/rest/deployments/statuses#create-a-deployment-status>).
 const MAX_DESCRIPTION: usize = 140;
 
+/// The parameter of a rollback that names the run it takes back.
+const ROLLS_BACK: &str = "rolls_back";
+
 /// What is posted, and where.
 struct Post {
     url: String,
@@ -85,12 +88,18 @@ impl<D: Database, P: Platform> Engine<'_, D, P> {
         let Some((run, _)) = store.run(notice.run).await? else {
             return store.end_notice(notice, "the run is gone", now).await;
         };
-        let sent = match self.post_of(notification, notice, &run, now) {
-            Ok(post) => self.send_post(&post).await,
+        let taken_back = run.params.get(ROLLS_BACK).and_then(Value::as_str);
+        let taken_back = match taken_back.and_then(|id| id.parse().ok()) {
+            Some(id) => store.run(id).await?.map(|(run, _)| run),
+            None => None,
+        };
+        let sent = match self.post_of(notification, notice, (&run, taken_back.as_ref()), now) {
+            Ok(Some(post)) => self.send_post(&post).await.map(|()| "delivered"),
+            Ok(None) => Ok("there is nothing at GitHub that it is about"),
             Err(failed) => Err(failed),
         };
         let why = match sent {
-            Ok(()) => return store.end_notice(notice, "delivered", now).await,
+            Ok(how) => return store.end_notice(notice, how, now).await,
             Err(Failed::Again(why)) => {
                 let index = attempts.saturating_sub(1) as usize;
                 if let Some(minutes) = RETRY_MINUTES.get(index) {
@@ -145,13 +154,15 @@ impl<D: Database, P: Platform> Engine<'_, D, P> {
         }
     }
 
+    /// What is posted of a run and of the one that it takes back; none where the receiver knows nothing that
+    /// the run is about.
     fn post_of(
         &self,
         notification: &Notification,
         notice: &Notice,
-        run: &Run,
+        (run, taken_back): (&Run, Option<&Run>),
         now: Timestamp,
-    ) -> Result<Post, Failed> {
+    ) -> Result<Option<Post>, Failed> {
         let secret = |name: &Option<String>| -> Result<Secret, Failed> {
             let name = name.as_deref().unwrap_or_default();
             let secret = self.gateway.world.secret(name);
@@ -160,11 +171,11 @@ impl<D: Database, P: Platform> Engine<'_, D, P> {
         };
         let json_type = ("content-type", "application/json".to_owned());
         match notification.form {
-            NotificationForm::Slack => Ok(Post {
+            NotificationForm::Slack => Ok(Some(Post {
                 url: secret(&notification.url)?.expose().to_owned(),
                 headers: vec![json_type],
                 body: json!({"text": slack_text(run)}).to_string(),
-            }),
+            })),
             NotificationForm::Standard => {
                 let body = event(run, now).to_string();
                 let id = format!("{}-{}", notice.run, notice.fence);
@@ -174,7 +185,7 @@ impl<D: Database, P: Platform> Engine<'_, D, P> {
                 let signature = signature.ok_or_else(|| {
                     Failed::Again("its key is not one of Standard Webhooks (whsec_…)".to_owned())
                 })?;
-                Ok(Post {
+                Ok(Some(Post {
                     url: secret(&notification.url)?.expose().to_owned(),
                     headers: vec![
                         json_type,
@@ -183,10 +194,12 @@ impl<D: Database, P: Platform> Engine<'_, D, P> {
                         ("webhook-signature", signature),
                     ],
                     body,
-                })
+                }))
             }
             NotificationForm::Github => {
-                let (path, body) = github_status(run)?;
+                let Some((path, body)) = github_status(run, taken_back)? else {
+                    return Ok(None);
+                };
                 let repository = notification.repository.as_deref().unwrap_or_default();
                 let api = notification
                     .api
@@ -194,7 +207,7 @@ impl<D: Database, P: Platform> Engine<'_, D, P> {
                     .unwrap_or(GITHUB)
                     .trim_end_matches('/');
                 let token = secret(&notification.key)?;
-                Ok(Post {
+                Ok(Some(Post {
                     url: format!("{api}/repos/{repository}/{path}"),
                     headers: vec![
                         json_type,
@@ -203,36 +216,45 @@ impl<D: Database, P: Platform> Engine<'_, D, P> {
                         ("authorization", format!("Bearer {}", token.expose())),
                     ],
                     body: body.to_string(),
-                })
+                }))
             }
         }
     }
 }
 
 /// What GitHub is told, and where in the repository: the status of the deployment that the run carries out,
-/// if it names one, else that of its commit.
-fn github_status(run: &Run) -> Result<(String, Value), Failed> {
+/// if it names one, else that of its commit. A run that takes another back speaks of that one's, once it did;
+/// one that has neither, as somebody began it by hand, of nothing.
+fn github_status(run: &Run, taken_back: Option<&Run>) -> Result<Option<(String, Value)>, Failed> {
+    let is_taken_back = taken_back.is_some();
     let state = match run.state {
+        RunState::Succeeded if is_taken_back => "inactive",
+        _ if is_taken_back => return Ok(None),
         RunState::Succeeded => "success",
         RunState::Failed | RunState::Cancelled => "failure",
         _ => "error",
     };
     let description: String = said(run).chars().take(MAX_DESCRIPTION).collect();
-    if let Some(id) = run.params.get("github_deployment") {
+    let params = &taken_back.unwrap_or(run).params;
+    if let Some(id) = params.get("github_deployment") {
         let id = id.as_u64().ok_or_else(|| {
             Failed::Never("the run's parameter `github_deployment` is no id".to_owned())
         })?;
         let body = json!({"state": state, "description": description});
-        return Ok((format!("deployments/{id}/statuses"), body));
+        return Ok(Some((format!("deployments/{id}/statuses"), body)));
     }
-    let commit = run.params.get("commit").and_then(Value::as_str);
+    let Some(commit) = params.get("commit") else {
+        return Ok(None);
+    };
     let is_sha = |sha: &&str| sha.len() == 40 && sha.bytes().all(|b| b.is_ascii_hexdigit());
-    let commit = commit.filter(is_sha).ok_or_else(|| {
+    let commit = commit.as_str().filter(is_sha).ok_or_else(|| {
         Failed::Never("the run has no parameter `commit` of 40 digits".to_owned())
     })?;
+    // A commit's status has no such state.
+    let state = if is_taken_back { "failure" } else { state };
     let context = format!("zonekeeper/{}", run.job);
     let body = json!({"state": state, "context": context, "description": description});
-    Ok((format!("statuses/{commit}"), body))
+    Ok(Some((format!("statuses/{commit}"), body)))
 }
 
 fn told(notification: &Notification) -> Told<'_> {

@@ -86,9 +86,10 @@ impl JobCase {
 
     async fn create(&self, gateway: LabGateway<'_>) -> Result<RunId, StoreError> {
         let (store, world) = (gateway.store, gateway.world);
+        let asked = format!("{} {}", self.kind, self.params);
         let key = IdempotencyKey {
             owner: "test",
-            key: self.kind,
+            key: &asked,
             digest: "digest",
         };
         let mut bytes = [0; 16];

@@ -50,7 +50,7 @@ pub(in crate::jobs) const KIND: KindInfo = KindInfo {
     subrequests: 30,
     // They say whose bundles are taken, and where a token is sent. What is sent along is stored by
     // `POST /api/v1/deploys`, which alone may name it.
-    fixed: &["github", "kv", "r2", "bundle"],
+    fixed: &["github", "kv", "r2", "bundle", "rolls_back"],
     pinned: &["account", "sha256"],
 };
 
@@ -481,6 +481,10 @@ impl JobKind for Deploy {
         let checks = self.0.health.iter().map(|check| &*check.url);
         let github = self.0.github.as_ref().map(GitHub::api);
         checks.chain(github).collect()
+    }
+
+    fn lacks(&self) -> Option<&'static str> {
+        sources::lacks(&self.0)
     }
 
     fn plan<'a>(&'a self, hands: &'a dyn Hands) -> Task<'a, Plan> {

@@ -76,6 +76,15 @@ impl GitHub {
         self.api.as_deref().unwrap_or(API).trim_end_matches('/')
     }
 
+    /// The parameter that says which of them.
+    pub(super) fn which(&self) -> &'static str {
+        if self.artifact.is_some() {
+            "run_id"
+        } else {
+            "tag"
+        }
+    }
+
     /// Fetches a bundle, whose digest must be the one GitHub says.
     pub(super) async fn fetch(
         &self,

@@ -59,6 +59,9 @@ object! {
         pub(super) commit: Option<String> = default,
         /// The deployment at GitHub that the run carries out, whose status notifications post.
         pub(super) github_deployment: Option<u64> = default,
+        /// The run whose version it takes back; a rollback says so itself. Notifications then speak of that run's
+        /// commit and deployment at GitHub.
+        pub(super) rolls_back: Option<String> = default,
         /// What it brings, for people.
         pub(super) message: Option<String> = default,
     }

@@ -153,6 +153,28 @@ pub(super) fn check(params: &Params) -> Result<(), ParamsError> {
     Ok(())
 }
 
+/// The parameter without which there is no bundle.
+pub(super) fn lacks(params: &Params) -> Option<&'static str> {
+    if params.version.is_some() || params.bundle.is_some() {
+        return None;
+    }
+    let is_there = |param| match param {
+        "run_id" => params.run_id.is_some(),
+        "tag" => params.tag.is_some(),
+        "key" => params.key.is_some(),
+        "sha256" => params.sha256.is_some(),
+        _ => false,
+    };
+    let place = Place::of(params);
+    let needed: &[&'static str] = match (&params.github, &place) {
+        (Some(github), _) => &[github.which()],
+        (None, Some(place)) if place.key.is_some() => &["sha256"],
+        (None, Some(_)) => &["key", "sha256"],
+        (None, None) => &["version"],
+    };
+    needed.iter().copied().find(|param| !is_there(*param))
+}
+
 /// Gets the bundle; where its digest is named it must have that.
 pub(super) async fn bundle(hands: &dyn Hands, params: &Params) -> Result<Vec<u8>, Trouble> {
     if let Some(key) = &params.bundle {
