@@ -77,13 +77,16 @@ export async function packages() {
 
 /**
  * The environment in which cargo compiles the standard library together with the Worker, for size: `std` has a
- * feature for that, which makes the gzipped Worker 15 KB smaller. Cargo calls it unstable; the toolchain is
- * pinned, and without it the Worker is only larger.
+ * feature for that, which makes the gzipped Worker 15 KB smaller. And no path of this machine gets into the wasm,
+ * so that the same sources have the same digests elsewhere. Cargo calls both unstable; the toolchain is pinned,
+ * and without them the Worker is only larger, and not the same elsewhere.
  */
 const STD_FOR_SIZE = {
   RUSTC_BOOTSTRAP: "1",
   CARGO_UNSTABLE_BUILD_STD: "std,panic_abort",
   CARGO_UNSTABLE_BUILD_STD_FEATURES: "optimize_for_size",
+  CARGO_UNSTABLE_TRIM_PATHS: "true",
+  CARGO_PROFILE_RELEASE_TRIM_PATHS: "all",
 };
 
 /**
