@@ -185,6 +185,9 @@ fn where_a_token_goes_is_for_the_configuration_alone_to_say() {
             "{message}"
         );
     }
+    let asked = json!({"dry_run": true, "params": {"rolls_back": "0".repeat(32)}});
+    let (status, answer) = works.api("POST /api/v1/jobs/site/runs", &asked);
+    assert_eq!(status, 400, "{answer}");
     assert_eq!(works.sqlite().count("runs"), 0);
 }
 
