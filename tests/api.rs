@@ -370,6 +370,31 @@ fn a_plan_shows_the_difference_and_changes_nothing() {
 }
 
 #[test]
+fn what_could_not_be_judged_later_is_refused_before_it_is_stored() {
+    let keeper = Keeper::with(CONFIG);
+    let grant = r#"
+[[grants]]
+name = "news"
+principals = ["reader"]
+effect = "deny"
+permissions = ["Cache Purge"]
+zones = ["example.com"]
+purge = { prefixes = ["example.com:8443/news/"] }
+"#;
+    let stored = keeper.database.sqlite().dump();
+    keeper.expect(look_up());
+    let answered = keeper.call(root("POST /config/plan").toml(&format!("{CONFIG}{grant}")));
+    assert_eq!(answered.status, 400);
+    let message = answered.json()["errors"][0]["message"].clone();
+    let message = message.as_str().unwrap();
+    assert!(
+        message.contains("`news`") && message.contains("purge.prefixes"),
+        "{message}"
+    );
+    assert_eq!(keeper.database.sqlite().dump(), stored);
+}
+
+#[test]
 fn json_is_taken_as_well_as_toml() {
     let keeper = Keeper::with(CONFIG);
     let document = keeper.call(root("GET /config")).result()["document"].clone();

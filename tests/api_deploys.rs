@@ -107,6 +107,20 @@ fn a_bundle_is_kept_by_its_digest_and_deployed() {
         history(&works.harness)[..3],
         ["old 100", "new 100", "old 100"]
     );
+    // What has all traffic already is only purged for: that is nothing to take back.
+    let same = json!({"job": "site", "version": back["result"]["version"]});
+    let same = works.done("POST /api/v1/deploys", &same);
+    works.settle();
+    let same = format!("/api/v1/deploys/{}", same["id"].as_str().unwrap());
+    let ended = works.done(&format!("GET {same}"), &json!({}));
+    assert_eq!(ended["state"], "succeeded", "{ended}");
+    let (status, answer) = works.api(&format!("POST {same}/rollback"), &json!({}));
+    assert_eq!(status, 400, "{answer}");
+    let message = answer["errors"][0]["message"].as_str().unwrap();
+    assert!(
+        message.contains("changed nothing that could be rolled back"),
+        "{message}"
+    );
     // A version by its id, as it is asked for by name.
     let version = json!({"job": "site", "version": shown["result"]["version"], "dry_run": true});
     let planned = works.done("POST /api/v1/deploys", &version);
@@ -194,7 +208,7 @@ fn where_a_token_goes_is_for_the_configuration_alone_to_say() {
 #[test]
 fn what_nobody_would_bring_or_nobody_may_is_said_before_it_is_applied() {
     let works = works();
-    let said = |source: &str, hook: &str| -> Vec<String> {
+    let ask = |source: &str, hook: &str| -> Vec<String> {
         let account = format!("account = \"{ACME_ID}\", script = \"site\"");
         let config = format!(
             "{}[[jobs]]\nname = \"site\"\nkind = \"workers.deploy\"\nrun_as = \"deployer\"\n\
@@ -226,16 +240,28 @@ fn what_nobody_would_bring_or_nobody_may_is_said_before_it_is_applied() {
         (format!("{github}asset = \"x\" }}"), Some("tag")),
     ] {
         let expected = lacks.map(|param| {
-            format!("jobs[0].params.{param}: it must stand here, as no schedule brings it.")
+            let others = if param == "version" {
+                ", or `github`, `kv` or `r2`"
+            } else {
+                ""
+            };
+            format!("jobs[0].params.{param}: it must stand here{others}, as no schedule brings it.")
         });
-        let said = said(&source, "");
+        let said = ask(&source, "");
         let of_params = said.iter().filter(|it| it.ends_with("schedule brings it."));
         assert!(of_params.eq(expected.iter()), "{source}: {said:?}");
     }
     let hook = "[[hooks]]\nname = \"push\"\ntype = \"github\"\nsecrets = [\"HOOK_A\"]\njob = \"site\"\n\
          params = { bundle = \"/bundle\", commit = \"/sha\" }\n";
-    let said = said("", hook);
-    let expected = "hooks[0].params.bundle: only the job's configuration sets it.";
+    let said = ask("", hook);
+    let expected = "hooks[0].params.bundle: only Zonekeeper sets it.";
+    assert!(said.iter().any(|it| it == expected), "{said:?}");
+    let hook = hook.replace("bundle = \"/bundle\"", "kv = \"/kv\"");
+    let said = ask("", &hook);
+    let expected = "hooks[0].params.kv: only the job's configuration sets it.";
+    assert!(said.iter().any(|it| it == expected), "{said:?}");
+    let said = ask(", rolls_back = \"x\"", "");
+    let expected = "jobs[0].params.rolls_back: only Zonekeeper sets it.";
     assert!(said.iter().any(|it| it == expected), "{said:?}");
 }
 

@@ -334,11 +334,10 @@ fn what_is_taken_back_is_said_of_what_had_brought_it() {
     let made = at_github(&harness, "POST", "deployments", &asked.to_string());
     let of_deployment = format!("deployments/{}/statuses", made["id"]);
     let of_commit = format!("commits/{COMMIT}/statuses");
-    let states = |path: &str| -> Vec<String> {
+    let said = |path: &str, field: &str| -> Vec<String> {
         let statuses = at_github(&harness, "GET", path, "");
-        let states = statuses.as_array().unwrap().iter().rev();
-        states
-            .map(|status| status["state"].as_str().unwrap().to_owned())
+        let said = statuses.as_array().unwrap().iter().rev();
+        said.map(|status| status[field].as_str().unwrap().to_owned())
             .collect()
     };
     let deployed = deploy_of(&harness, true, &made["id"]);
@@ -346,19 +345,58 @@ fn what_is_taken_back_is_said_of_what_had_brought_it() {
     // It changes nothing: what it found is not what it was to take back.
     take_back(&harness, deployed, false);
     minutes(&harness, 4);
-    assert_eq!(states(&of_deployment), ["success"]);
-    take_back(&harness, deployed, true);
+    assert_eq!(said(&of_deployment, "state"), ["success"]);
+    let back = take_back(&harness, deployed, true);
     minutes(&harness, 4);
-    assert_eq!(states(&of_deployment), ["success", "inactive"]);
-    assert_eq!(states(&of_commit), [""; 0]);
+    assert_eq!(said(&of_deployment, "state"), ["success", "inactive"]);
+    let again = take_back(&harness, back, true);
+    minutes(&harness, 4);
+    assert_eq!(
+        said(&of_deployment, "state"),
+        ["success", "inactive", "success"]
+    );
+    assert_eq!(
+        said(&of_deployment, "description")[1..],
+        [
+            format!("job was rolled back by run {back}."),
+            format!("job is in force again by run {again}.")
+        ]
+    );
+    assert_eq!(said(&of_commit, "state"), [""; 0]);
 
     let committed = deploy(&harness, true);
     minutes(&harness, 4);
     take_back(&harness, committed, true);
     minutes(&harness, 4);
-    assert_eq!(states(&of_commit), ["success", "failure"]);
+    assert_eq!(said(&of_commit, "state"), ["success", "failure"]);
+    // It is known no more what this one would be about.
+    take_back(&harness, RunId::from_random([7; 16]), true);
+    minutes(&harness, 4);
+    assert_eq!(said(&of_commit, "state"), ["success", "failure"]);
     let logs = harness.outside.logs();
     assert!(!logs.contains("ALARM: notification"), "{logs}");
+}
+
+#[test]
+fn a_rollback_that_does_not_end_well_is_told_by_what_it_did() {
+    for (percent, states) in [(100, vec!["success", "failure"]), (0, vec!["success"])] {
+        let harness = harness(STATUSES);
+        let deployed = deploy(&harness, true);
+        minutes(&harness, 4);
+        let run = take_back(&harness, deployed, true);
+        harness.settle().unwrap();
+        // As if a purge had been refused after the switch, or the switch itself.
+        harness.outside.sqlite.rows(&format!(
+            "UPDATE runs SET state = 'failed', result = json_set(result, '$.percent', {percent}) \
+             WHERE id = '{run}' AND state = 'succeeded' RETURNING id"
+        ));
+        assert_eq!(harness.state(run).unwrap().0, "failed");
+        minutes(&harness, 4);
+        let statuses = at_github(&harness, "GET", &format!("commits/{COMMIT}/statuses"), "");
+        let said = statuses.as_array().unwrap().iter().rev();
+        let said: Vec<&str> = said.map(|it| it["state"].as_str().unwrap()).collect();
+        assert_eq!(said, states);
+    }
 }
 
 #[test]

@@ -1342,6 +1342,46 @@ fn a_condition_that_cannot_be_read_works_against_the_caller() {
 }
 
 #[test]
+fn a_grant_that_cannot_be_read_shows_no_zone_and_leaves_the_others_alone() {
+    let text = r#"
+        [[principals]]
+        name = "p"
+        kind = "key"
+        [[grants]]
+        name = "prefix"
+        principals = ["p"]
+        effect = "allow"
+        permissions = ["Cache Purge"]
+        zones = ["example.com"]
+        source_ips = ["0.0.0.0/0"]
+        purge = { prefixes = ["https://example.com/"] }
+        [[grants]]
+        name = "name"
+        principals = ["p"]
+        effect = "allow"
+        permissions = ["DNS Write"]
+        zones = ["example.net"]
+        source_ips = ["0.0.0.0/0"]
+        dns = { names = ["a*.example.net"] }
+        [[grants]]
+        name = "good"
+        principals = ["p"]
+        effect = "allow"
+        permissions = ["DNS Write"]
+        zones = ["example.org"]
+        source_ips = ["0.0.0.0/0"]
+    "#;
+    let policy = compile(&document(text), &resolution()).unwrap();
+    let moment = Moment {
+        source_ip: Some("192.0.2.1".parse().unwrap()),
+        ..Moment::at(NOW.parse().unwrap())
+    };
+    let zones = policy.visible_zones(policy.principal("p").unwrap(), &moment);
+    let org = (ORG.parse().unwrap(), "example.org".to_owned());
+    assert_eq!(zones, Visible::Some(vec![org]));
+}
+
+#[test]
 fn what_does_not_resolve_is_an_error_that_names_the_grant() {
     let grant = |line: &str| {
         format!(

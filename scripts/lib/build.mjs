@@ -166,6 +166,9 @@ const NOT_INPUTS = new Set([
   "zonekeeper.toml",
 ]);
 
+/** What builds it, wasm-opt's version in the lock file among them. */
+const BUILDERS = ["package-lock.json", "scripts/lib/build.mjs", "scripts/lib/likeness.mjs", "scripts/lib/setup.mjs"];
+
 async function inputsHash(variant, toolchain) {
   const hash = createHash("sha256").update(JSON.stringify([workerBuildArgs(variant), toolchain.env]));
   const add = async (relative) => {
@@ -179,7 +182,7 @@ async function inputsHash(variant, toolchain) {
     }
   };
   await add(".");
-  for (const file of ["rust-toolchain.toml", ".cargo/config.toml"]) hash.update(await readFile(at(file)));
+  for (const file of ["rust-toolchain.toml", ".cargo/config.toml", ...BUILDERS]) hash.update(await readFile(at(file)));
   return hash.digest("hex");
 }
 

@@ -141,7 +141,7 @@ export async function rust() {
         run("rustup", ["component", "add", "rust-src", "--toolchain", channel], { sentence: "" }),
       );
     } catch {
-      progress("Rust's sources cannot be had, so its library is used as it comes: the Worker is some 15 KB larger.");
+      progress("Rust's sources cannot be had, so its library is used as it comes: the Worker is some 15 KB larger and has other digests.");
       return { env: {} };
     }
   }

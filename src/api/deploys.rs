@@ -270,10 +270,11 @@ impl<D: Database, P: Platform> Gateway<'_, D, P> {
         }
         let result = run.result.as_ref();
         let previous = result.and_then(|result| result.get("previous")?.as_str());
-        let previous = previous.filter(|_| run.state == RunState::Succeeded && !run.dry_run);
-        let previous = previous
-            .ok_or_else(|| wrong("The deployment changed nothing that could be rolled back."))?;
         let current = result.and_then(|result| result.get("version")?.as_str());
+        let is_done = run.state == RunState::Succeeded && !run.dry_run;
+        let previous = previous
+            .filter(|_| is_done && previous != current)
+            .ok_or_else(|| wrong("The deployment changed nothing that could be rolled back."))?;
         let same = |name: &str| run.params.get(name);
         let own = json!({"account": same("account"), "bundle": null, "rolls_back": run.id});
         let params = json!({

@@ -216,8 +216,7 @@ impl<D: Database, P: Platform> Gateway<'_, D, P> {
         let jobs = &snapshot.config.document.jobs;
         let job = jobs.iter().find(|job| job.name == name);
         let job = job.ok_or_else(|| no_job(name))?; // (1)
-        if let Some(name) = fixed_param(job, &wanted.params) {
-            let message = "only the job's configuration sets it";
+        if let Some((name, message)) = fixed_param(job, &wanted.params) {
             return Err(params_refusal(&ParamsError {
                 field: name.to_owned(),
                 message: message.to_owned(),

@@ -122,8 +122,7 @@ impl<D: Database, P: Platform> Gateway<'_, D, P> {
         let config = &snapshot.config;
         let job = config.document.jobs.iter().find(|job| job.name == hook.job);
         let job = job.ok_or_else(|| format!("there is no job {}", hook.job))?;
-        if let Some(name) = fixed_param(job, &mapped) {
-            let why = "only the job's configuration sets it";
+        if let Some((name, why)) = fixed_param(job, &mapped) {
             return Err(format!("the field `params.{name}` does not fit: {why}"));
         }
         let mut params = job.params.clone();

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::kind::{JobKind, ParamsError, ReadKind, Sample, kind_named};
+use super::kind::{FIXED, JobKind, OWN, ParamsError, ReadKind, Sample, kind_named};
 use super::outbound::why_not_fetch;
 use crate::catalog::Method;
 use crate::config::document::{Document, Job};
@@ -125,9 +125,18 @@ pub fn check_jobs<D: Database, W: World>(
                 continue;
             }
         };
+        let own = kind_named(&job.kind).map_or(&[][..], |kind| kind.own);
+        for param in own.iter().filter(|param| job.params.contains_key(**param)) {
+            let field = format!("jobs[{index}].params.{param}");
+            checked.problem(source, field, format!("{OWN}."));
+        }
         if let Some(param) = kind.lacks().filter(|_| job.schedule.is_some()) {
             let field = format!("jobs[{index}].params.{param}");
-            let message = "it must stand here, as no schedule brings it.".to_owned();
+            let others = match param {
+                "version" => ", or `github`, `kv` or `r2`",
+                _ => "",
+            };
+            let message = format!("it must stand here{others}, as no schedule brings it.");
             checked.problem(source, field, message);
         }
         let outbound = &source.document.outbound;
@@ -144,12 +153,15 @@ pub fn check_jobs<D: Database, W: World>(
     }
     for (index, hook) in hooks.iter().enumerate() {
         let job = jobs.iter().find(|job| job.name == hook.job);
-        let fixed = job.and_then(|job| kind_named(&job.kind)).map(|it| it.fixed);
-        for param in fixed.into_iter().flatten() {
-            if hook.params.contains_key(*param) {
-                let field = format!("hooks[{index}].params.{param}");
-                let message = "only the job's configuration sets it.".to_owned();
-                checked.problem(source, field, message);
+        let Some(kind) = job.and_then(|job| kind_named(&job.kind)) else {
+            continue;
+        };
+        for (params, why) in [(kind.own, OWN), (kind.fixed, FIXED)] {
+            for param in params {
+                if hook.params.contains_key(*param) {
+                    let field = format!("hooks[{index}].params.{param}");
+                    checked.problem(source, field, format!("{why}."));
+                }
             }
         }
     }

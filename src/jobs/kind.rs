@@ -177,21 +177,30 @@ pub struct KindInfo {
     pub fixed: &'static [&'static str],
     /// Parameters that whoever starts a run sets only where the configuration of the job does not.
     pub pinned: &'static [&'static str],
+    /// Parameters that only Zonekeeper sets, for a run.
+    pub own: &'static [&'static str],
 }
 
-/// The parameter that is given for a run of a job although only the job's configuration may set it.
+/// Why nobody but Zonekeeper gives a parameter.
+pub(super) const OWN: &str = "only Zonekeeper sets it";
+/// Why nobody gives a parameter for a run.
+pub(super) const FIXED: &str = "only the job's configuration sets it";
+
+/// The parameter that is given for a run of a job although whoever starts one may not set it, and why not.
 #[must_use]
-pub fn fixed_param(job: &Job, given: &Map<String, Value>) -> Option<&'static str> {
+pub fn fixed_param(job: &Job, given: &Map<String, Value>) -> Option<(&'static str, &'static str)> {
     let kind = kind_named(&job.kind)?;
     let is_given = |name: &&&str| given.contains_key(**name);
     let is_changed = |name: &&&str| {
         let set = job.params.get(**name);
         set.is_some() && given.get(**name).is_some_and(|given| Some(given) != set)
     };
+    if let Some(own) = kind.own.iter().find(is_given) {
+        return Some((own, OWN));
+    }
     let fixed = kind.fixed.iter().find(is_given);
-    fixed
-        .or_else(|| kind.pinned.iter().find(is_changed))
-        .copied()
+    let fixed = fixed.or_else(|| kind.pinned.iter().find(is_changed));
+    fixed.map(|name| (*name, FIXED))
 }
 
 /// Every kind there is. A new kind joins by its line here.

@@ -4,6 +4,8 @@
 //! end is told of however it came about. A notice is taken in hand before it is sent: of two ticks one
 //! sends it. After a crash it may come twice; its id is the same then.
 
+mod github;
+
 use http::StatusCode;
 use serde_json::{Value, json};
 
@@ -18,7 +20,7 @@ use crate::store::{Database, Notice, StoreError, Told};
 
 /// Ends of runs are told of for so long.
 const TOLD_MS: i64 = 24 * 3_600_000;
-/// Notices of one tick: each takes four subrequests.
+/// Notices of one tick: each takes four subrequests, and one more for each run that a rollback is about.
 const AT_ONCE: u32 = 5;
 /// Minutes between attempts.
 const RETRY_MINUTES: [i64; 7] = [1, 2, 5, 15, 60, 180, 480];
@@ -28,15 +30,6 @@ const IN_HAND_MS: i64 = 120_000;
 const DEADLINE_MS: u32 = 10_000;
 /// Bytes of its answer that are read at the most, for nothing.
 const ANSWER_CAP: usize = 64 * 1024;
-/// GitHub's API, unless the configuration says otherwise.
-const GITHUB: &str = "https://api.github.com";
-/// Characters of a status' description at the most
-/// (<https://docs.github.com/en/rest/commits/statuses#create-a-commit-status>,
-/// <https://docs.github.com/en/rest/deployments/statuses#create-a-deployment-status>).
-const MAX_DESCRIPTION: usize = 140;
-
-/// The parameter of a rollback that names the run it takes back.
-const ROLLS_BACK: &str = "rolls_back";
 
 /// What is posted, and where.
 struct Post {
@@ -88,12 +81,11 @@ impl<D: Database, P: Platform> Engine<'_, D, P> {
         let Some((run, _)) = store.run(notice.run).await? else {
             return store.end_notice(notice, "the run is gone", now).await;
         };
-        let taken_back = run.params.get(ROLLS_BACK).and_then(Value::as_str);
-        let taken_back = match taken_back.and_then(|id| id.parse().ok()) {
-            Some(id) => store.run(id).await?.map(|(run, _)| run),
-            None => None,
+        let post = match notification.form {
+            NotificationForm::Github => self.post_to_github(notification, &run).await?,
+            _ => self.post_of(notification, notice, &run, now).map(Some),
         };
-        let sent = match self.post_of(notification, notice, (&run, taken_back.as_ref()), now) {
+        let sent = match post {
             Ok(Some(post)) => self.send_post(&post).await.map(|()| "delivered"),
             Ok(None) => Ok("there is nothing at GitHub that it is about"),
             Err(failed) => Err(failed),
@@ -154,107 +146,51 @@ impl<D: Database, P: Platform> Engine<'_, D, P> {
         }
     }
 
-    /// What is posted of a run and of the one that it takes back; none where the receiver knows nothing that
-    /// the run is about.
+    /// The secret of the Worker that a notification names.
+    fn secret_of(&self, name: Option<&str>) -> Result<Secret, Failed> {
+        let name = name.unwrap_or_default();
+        let secret = self.gateway.world.secret(name);
+        // It may be set a moment later.
+        secret.ok_or_else(|| Failed::Again(format!("the secret {name} is not set")))
+    }
+
+    /// What another receiver than GitHub is told.
     fn post_of(
         &self,
         notification: &Notification,
         notice: &Notice,
-        (run, taken_back): (&Run, Option<&Run>),
+        run: &Run,
         now: Timestamp,
-    ) -> Result<Option<Post>, Failed> {
-        let secret = |name: &Option<String>| -> Result<Secret, Failed> {
-            let name = name.as_deref().unwrap_or_default();
-            let secret = self.gateway.world.secret(name);
-            // It may be set a moment later.
-            secret.ok_or_else(|| Failed::Again(format!("the secret {name} is not set")))
-        };
+    ) -> Result<Post, Failed> {
+        let secret = |name: &Option<String>| self.secret_of(name.as_deref());
+        let url = secret(&notification.url)?.expose().to_owned();
         let json_type = ("content-type", "application/json".to_owned());
-        match notification.form {
-            NotificationForm::Slack => Ok(Some(Post {
-                url: secret(&notification.url)?.expose().to_owned(),
+        if notification.form == NotificationForm::Slack {
+            return Ok(Post {
+                url,
                 headers: vec![json_type],
                 body: json!({"text": slack_text(run)}).to_string(),
-            })),
-            NotificationForm::Standard => {
-                let body = event(run, now).to_string();
-                let id = format!("{}-{}", notice.run, notice.fence);
-                let at = now.unix_ms().div_euclid(1000).to_string();
-                let key = secret(&notification.key)?;
-                let signature = standard_signature(&key, &id, &at, body.as_bytes());
-                let signature = signature.ok_or_else(|| {
-                    Failed::Again("its key is not one of Standard Webhooks (whsec_…)".to_owned())
-                })?;
-                Ok(Some(Post {
-                    url: secret(&notification.url)?.expose().to_owned(),
-                    headers: vec![
-                        json_type,
-                        ("webhook-id", id),
-                        ("webhook-timestamp", at),
-                        ("webhook-signature", signature),
-                    ],
-                    body,
-                }))
-            }
-            NotificationForm::Github => {
-                let Some((path, body)) = github_status(run, taken_back)? else {
-                    return Ok(None);
-                };
-                let repository = notification.repository.as_deref().unwrap_or_default();
-                let api = notification
-                    .api
-                    .as_deref()
-                    .unwrap_or(GITHUB)
-                    .trim_end_matches('/');
-                let token = secret(&notification.key)?;
-                Ok(Some(Post {
-                    url: format!("{api}/repos/{repository}/{path}"),
-                    headers: vec![
-                        json_type,
-                        ("accept", "application/vnd.github+json".to_owned()),
-                        ("user-agent", "zonekeeper".to_owned()),
-                        ("authorization", format!("Bearer {}", token.expose())),
-                    ],
-                    body: body.to_string(),
-                }))
-            }
+            });
         }
-    }
-}
-
-/// What GitHub is told, and where in the repository: the status of the deployment that the run carries out,
-/// if it names one, else that of its commit. A run that takes another back speaks of that one's, once it did;
-/// one that has neither, as somebody began it by hand, of nothing.
-fn github_status(run: &Run, taken_back: Option<&Run>) -> Result<Option<(String, Value)>, Failed> {
-    let is_taken_back = taken_back.is_some();
-    let state = match run.state {
-        RunState::Succeeded if is_taken_back => "inactive",
-        _ if is_taken_back => return Ok(None),
-        RunState::Succeeded => "success",
-        RunState::Failed | RunState::Cancelled => "failure",
-        _ => "error",
-    };
-    let description: String = said(run).chars().take(MAX_DESCRIPTION).collect();
-    let params = &taken_back.unwrap_or(run).params;
-    if let Some(id) = params.get("github_deployment") {
-        let id = id.as_u64().ok_or_else(|| {
-            Failed::Never("the run's parameter `github_deployment` is no id".to_owned())
+        let body = event(run, now).to_string();
+        let id = format!("{}-{}", notice.run, notice.fence);
+        let at = now.unix_ms().div_euclid(1000).to_string();
+        let key = secret(&notification.key)?;
+        let signature = standard_signature(&key, &id, &at, body.as_bytes());
+        let signature = signature.ok_or_else(|| {
+            Failed::Again("its key is not one of Standard Webhooks (whsec_…)".to_owned())
         })?;
-        let body = json!({"state": state, "description": description});
-        return Ok(Some((format!("deployments/{id}/statuses"), body)));
+        Ok(Post {
+            url,
+            headers: vec![
+                json_type,
+                ("webhook-id", id),
+                ("webhook-timestamp", at),
+                ("webhook-signature", signature),
+            ],
+            body,
+        })
     }
-    let Some(commit) = params.get("commit") else {
-        return Ok(None);
-    };
-    let is_sha = |sha: &&str| sha.len() == 40 && sha.bytes().all(|b| b.is_ascii_hexdigit());
-    let commit = commit.as_str().filter(is_sha).ok_or_else(|| {
-        Failed::Never("the run has no parameter `commit` of 40 digits".to_owned())
-    })?;
-    // A commit's status has no such state.
-    let state = if is_taken_back { "failure" } else { state };
-    let context = format!("zonekeeper/{}", run.job);
-    let body = json!({"state": state, "context": context, "description": description});
-    Ok(Some((format!("statuses/{commit}"), body)))
 }
 
 fn told(notification: &Notification) -> Told<'_> {

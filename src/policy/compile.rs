@@ -207,7 +207,7 @@ impl<'d> Compiler<'d> {
         }
         let number = u32::try_from(self.grants.len()).map_err(|_| CompileProblem::TooLarge)?;
         let grant = Grant::new(GrantId(number), written, Rc::clone(self.source));
-        let is_named = self.hash_names(written)?;
+        let is_named = self.hash_names(written);
         self.add_entries(&grant, is_named, number);
         self.counts |= grant.is_counted();
         if grant.effect == Effect::Allow {
@@ -226,19 +226,18 @@ impl<'d> Compiler<'d> {
         Ok(())
     }
 
-    /// The hashes of the names a grant is limited to. False when it is not limited to some.
-    fn hash_names(&mut self, written: &document::Grant) -> Result<bool, CompileProblem> {
+    /// The hashes of the names a grant is limited to. False when it is not limited to some, or one of them
+    /// cannot be read: then its conditions cannot be compiled either.
+    fn hash_names(&mut self, written: &document::Grant) -> bool {
         self.name_hashes.clear();
         let names = written.dns.iter().flat_map(|dns| &dns.names);
         for text in names {
-            let exact = RecordPattern::exact_name(text)
-                .map_err(|error| CompileProblem::Pattern(text.clone(), error))?;
-            let Some(exact) = exact else {
-                return Ok(false);
+            let Ok(Some(exact)) = RecordPattern::exact_name(text) else {
+                return false;
             };
             self.name_hashes.push(name_hash(&exact));
         }
-        Ok(!self.name_hashes.is_empty())
+        !self.name_hashes.is_empty()
     }
 
     fn add_entries(&mut self, grant: &Grant, is_named: bool, number: u32) {

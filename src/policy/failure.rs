@@ -174,7 +174,7 @@ pub(super) fn describe_failure(grant: &Grant, why: Why, record: Option<&RecordFa
         Why::NamedOnly => format!("the grant {name} does not name the operation"),
         Why::Unreadable => {
             format!(
-                "the grant {name} has a condition that cannot be read; apply the configuration again"
+                "the grant {name} has a condition that cannot be read: correct it and apply the configuration"
             )
         }
     }

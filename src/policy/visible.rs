@@ -10,9 +10,9 @@ use crate::config::document::Effect;
 use crate::model::{AccountId, Timestamp, ZoneId};
 
 use super::compile::in_order;
+use super::conditions::Conditions;
 use super::grant::{Families, Item, Verdict, Via};
 use super::index::{Block, Next, Principal, ScopeKey, What};
-use super::limits::Limits;
 use super::{Decision, Moment, Policy, PrincipalId, Reason};
 
 /// The zones or accounts a principal may see.
@@ -231,12 +231,12 @@ impl Policy {
                 used_up: &[],
                 ..*moment
             };
-            let holds = |limits: &Limits| limits.judge(grant.id, &moment) == Verdict::Holds;
+            let holds = |conditions: &Conditions| {
+                let limits = conditions.limits.as_ref();
+                limits.is_none_or(|it| it.judge(grant.id, &moment) == Verdict::Holds)
+            };
             !grant.is_expired(moment.now)
-                && (!grant.is_limited
-                    || grant
-                        .conditions()
-                        .is_some_and(|conditions| conditions.limits.as_ref().is_none_or(holds)))
+                && (!grant.is_limited || grant.conditions().is_some_and(holds))
         })
     }
 

@@ -37,6 +37,7 @@ pub(in crate::jobs) const KIND: KindInfo = KindInfo {
     subrequests: 25,
     fixed: &[],
     pinned: &[],
+    own: &[],
 };
 
 object! {

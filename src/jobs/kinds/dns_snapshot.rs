@@ -33,6 +33,7 @@ pub(in crate::jobs) const KIND: KindInfo = KindInfo {
     subrequests: 2 * MAX_PAGES + 10,
     fixed: &[],
     pinned: &[],
+    own: &[],
 };
 
 object! {

@@ -50,8 +50,9 @@ pub(in crate::jobs) const KIND: KindInfo = KindInfo {
     subrequests: 30,
     // They say whose bundles are taken, and where a token is sent. What is sent along is stored by
     // `POST /api/v1/deploys`, which alone may name it.
-    fixed: &["github", "kv", "r2", "bundle", "rolls_back"],
+    fixed: &["github", "kv", "r2"],
     pinned: &["account", "sha256"],
+    own: &["bundle", "rolls_back"],
 };
 
 #[derive(Debug)]
