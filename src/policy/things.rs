@@ -59,10 +59,6 @@ impl Listed {
             graphql,
             ..
         } = written;
-        let is_listed = settings.is_some() || rulesets.is_some() || lists.is_some();
-        if !is_listed && kv.is_none() && r2.is_none() && graphql.is_none() {
-            return Vec::new();
-        }
         let plain = |family, names: Option<&Vec<String>>| {
             names.map(|names| Self {
                 family,
