@@ -95,7 +95,8 @@ pub(super) fn why_not_call<D: Database, W: World>(
     }
 }
 
-/// Checks every job, and what hooks bring to it, of a document that is about to be applied, as `snapshot` has it compiled.
+/// Checks every job, and what hooks bring to it, of a document that is about to be applied, as
+/// `snapshot` has it compiled.
 pub fn check_jobs<D: Database, W: World>(
     gateway: &Gateway<'_, D, W>,
     zones: &dyn TimeZones,
@@ -109,8 +110,8 @@ pub fn check_jobs<D: Database, W: World>(
         if let Err((field, message)) = check_schedule(job, zones, now) {
             checked.problem(source, format!("jobs[{index}].{field}"), message);
         }
-        let kind = match kind_of(&job.kind, &job.params) {
-            Ok(Some((_, kind))) => kind,
+        let (info, kind) = match kind_of(&job.kind, &job.params) {
+            Ok(Some(found)) => found,
             Ok(None) => {
                 checked.messages.push(format!(
                     "jobs[{index}] {}: the kind {} is not built yet, so it is stored but does not run.",
@@ -125,8 +126,8 @@ pub fn check_jobs<D: Database, W: World>(
                 continue;
             }
         };
-        let own = kind_named(&job.kind).map_or(&[][..], |kind| kind.own);
-        for param in own.iter().filter(|param| job.params.contains_key(**param)) {
+        let is_set = |param: &&&str| job.params.contains_key(**param);
+        for param in info.own.iter().filter(is_set) {
             let field = format!("jobs[{index}].params.{param}");
             checked.problem(source, field, format!("{OWN}."));
         }

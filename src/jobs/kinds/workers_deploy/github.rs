@@ -76,12 +76,11 @@ impl GitHub {
         self.api.as_deref().unwrap_or(API).trim_end_matches('/')
     }
 
-    /// The parameter that says which of them.
-    pub(super) fn which(&self) -> &'static str {
-        if self.artifact.is_some() {
-            "run_id"
-        } else {
-            "tag"
+    /// The parameter without which nobody knows which of them is meant.
+    pub(super) fn lacks(&self, which: Which<'_>) -> Option<&'static str> {
+        match &self.artifact {
+            Some(_) => which.run_id.is_none().then_some("run_id"),
+            None => which.tag.is_none().then_some("tag"),
         }
     }
 

@@ -158,21 +158,21 @@ pub(super) fn lacks(params: &Params) -> Option<&'static str> {
     if params.version.is_some() || params.bundle.is_some() {
         return None;
     }
-    let is_there = |param| match param {
-        "run_id" => params.run_id.is_some(),
-        "tag" => params.tag.is_some(),
-        "key" => params.key.is_some(),
-        "sha256" => params.sha256.is_some(),
-        _ => false,
-    };
-    let place = Place::of(params);
-    let needed: &[&'static str] = match (&params.github, &place) {
-        (Some(github), _) => &[github.which()],
-        (None, Some(place)) if place.key.is_some() => &["sha256"],
-        (None, Some(_)) => &["key", "sha256"],
-        (None, None) => &["version"],
-    };
-    needed.iter().copied().find(|param| !is_there(*param))
+    match (&params.github, Place::of(params)) {
+        (Some(github), _) => github.lacks(which(params)),
+        (None, Some(place)) if place.key.or(params.key.as_deref()).is_none() => Some("key"),
+        (None, Some(_)) => params.sha256.is_none().then_some("sha256"),
+        (None, None) => Some("version"),
+    }
+}
+
+/// Which of what GitHub keeps.
+fn which(params: &Params) -> Which<'_> {
+    Which {
+        run_id: params.run_id,
+        tag: params.tag.as_deref(),
+        commit: params.commit.as_deref(),
+    }
 }
 
 /// Gets the bundle; where its digest is named it must have that.
@@ -185,14 +185,7 @@ pub(super) async fn bundle(hands: &dyn Hands, params: &Params) -> Result<Vec<u8>
         return blob_of_digest(hands, key).await;
     }
     let bytes = match (&params.github, Place::of(params)) {
-        (Some(github), _) => {
-            let which = Which {
-                run_id: params.run_id,
-                tag: params.tag.as_deref(),
-                commit: params.commit.as_deref(),
-            };
-            github.fetch(hands, which).await?
-        }
+        (Some(github), _) => github.fetch(hands, which(params)).await?,
         (None, Some(place)) => place.fetch(hands, params).await?,
         (None, None) => {
             return Err(Trouble::Impossible(
